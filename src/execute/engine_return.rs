@@ -22,6 +22,20 @@ pub(super) const TRIES_MAX: u32 = 3;
 /// The pause between two tries; the Engine may be busy with the container.
 const TRY_PAUSE: Duration = Duration::from_secs(2);
 
+/// Checks that the Engine answers. One that is shutting down ends its containers while its event
+/// streams are still open, but accepts no new connections: what was seen in such an end does not
+/// count. `lost` says what is lost then.
+pub(super) async fn check_engine_stayed(
+    engine: &impl Engine,
+    lost: &'static str,
+) -> Result<(), StepError> {
+    let gone = |error: EngineError| match error.is_engine_unreachable() {
+        true => StepError::Spoilt(lost.into()),
+        false => error.into(),
+    };
+    engine.info().await.map(|_| ()).map_err(gone)
+}
+
 /// Waits until the Engine answers, and reports that it waits. If the Engine stays away for longer,
 /// the update stays open and is resumed later, so that it does not block other work.
 pub(super) async fn await_engine<P: Ports>(

@@ -191,9 +191,7 @@ impl<'a, P: Ports> Update<'a, P> {
     async fn forward(&mut self, from: Step) -> Result<(), StepError> {
         // Released after the start, or when this function returns earlier.
         let mut switch_place: Option<Place<'_>> = None;
-        let steps = Step::ALL.into_iter().filter(|step| *step >= from);
-        let steps: Vec<_> = steps.filter(|step| self.plan().has_step(*step)).collect();
-        for step in steps {
+        for step in self.plan().steps().filter(|step| *step >= from) {
             if self.context.stop.is_cancelled() && step.is_left_to_next_agent() {
                 return Err(StepError::Asked);
             }

@@ -68,14 +68,7 @@ impl Groups {
     /// The members of the group that a person means by a name: `shop`, or `group/shop`.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&BTreeSet<String>> {
-        let subject = Subject::from_text(name);
-        self.members(subject.group_name().unwrap_or(name))
-    }
-
-    /// The names of all groups.
-    #[must_use]
-    pub fn names(&self) -> BTreeSet<String> {
-        self.members.keys().cloned().collect()
+        self.entry(name).map(|(_, members)| members)
     }
 
     /// Whether a container is a job of its group.
@@ -89,15 +82,14 @@ impl Groups {
     pub fn complete(&self, names: &mut BTreeSet<String>) {
         let groups: BTreeSet<_> = names
             .iter()
-            .filter_map(|name| self.group_of.get(name).or_else(|| self.group_named(name)))
+            .filter_map(|name| self.group_of.get(name).or_else(|| Some(self.entry(name)?.0)))
             .collect();
         names.extend(groups.into_iter().flat_map(|group| &self.members[group]).cloned());
     }
 
-    fn group_named(&self, name: &str) -> Option<&String> {
+    fn entry(&self, name: &str) -> Option<(&String, &BTreeSet<String>)> {
         let subject = Subject::from_text(name);
-        let group = self.members.get_key_value(subject.group_name().unwrap_or(name));
-        group.map(|(group, _)| group)
+        self.members.get_key_value(subject.group_name().unwrap_or(name))
     }
 }
 

@@ -219,15 +219,6 @@ fn watched<'a>(scope: &Scope<'a>, cache: &Cache) -> Vec<(&'a Listed, Read)> {
     all
 }
 
-/// The watched containers.
-pub fn watched_containers<'a>(
-    list: &'a [Listed],
-    defaults: &PolicyDefaults,
-    cache: &Cache,
-) -> impl Iterator<Item = &'a Listed> {
-    opted_in(list, defaults, cache).into_iter().map(|(listed, _)| listed)
-}
-
 /// All opted-in containers. The containers of an update in flight are not among them, although they
 /// have the labels of their service.
 fn opted_in<'a>(

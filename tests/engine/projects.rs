@@ -115,6 +115,13 @@ impl Shop {
         self.pi.history("shop").first().expect("a record").clone()
     }
 
+    /// Waits until the copy of the job has this state.
+    fn wait_until_copy_is(&self, state: &str) {
+        let line = format!("pilotfish-new-migrate {state}");
+        let is_it = || self.pi.names().contains(&line);
+        wait_until(&format!("the copy is {state}"), Duration::from_secs(30), is_it);
+    }
+
     /// Restarts the update after a kill, and lets it end.
     fn recover(&self) {
         self.pi.agent.run(&self.pi.engine, &["recover"]).expect_code(0);
@@ -157,8 +164,7 @@ fn the_old_ones_serve_while_the_job_runs() {
     shop.release("2");
     shop.job(&format!("while [ ! -e /data/go ]; do sleep 0.1; done; {GOOD}"));
     let running = shop.pi.update_until("run");
-    let copy_runs = || shop.pi.names().contains(&"pilotfish-new-migrate running".to_owned());
-    wait_until("the copy runs", Duration::from_secs(20), copy_runs);
+    shop.wait_until_copy_is("running");
     assert_eq!(shop.pi.serving(API_PORT).as_deref(), Some("till 1"));
     assert_eq!(shop.pi.serving(WEB_PORT).as_deref(), Some("till 1"));
     fs::write(shop.path("go"), "").expect("a file");
@@ -239,8 +245,7 @@ fn an_agent_that_was_killed_waits_for_the_job_that_runs() {
     shop.release("2");
     shop.job(&format!("while [ ! -e /data/go ]; do sleep 0.1; done; {GOOD}"));
     let running = shop.pi.update_until("run");
-    let copy_runs = || shop.pi.names().contains(&"pilotfish-new-migrate running".to_owned());
-    wait_until("the copy runs", Duration::from_secs(20), copy_runs);
+    shop.wait_until_copy_is("running");
     running.kill();
     fs::write(shop.path("go"), "").expect("a file");
     shop.recover();
@@ -254,11 +259,10 @@ fn a_job_that_ended_while_no_agent_ran_is_not_run_again() {
     shop.release("2");
     shop.job(&format!("while [ ! -e /data/go ]; do sleep 0.1; done; {GOOD}"));
     let running = shop.pi.update_until("run");
-    let copy_is = |state: &str| shop.pi.names().contains(&format!("pilotfish-new-migrate {state}"));
-    wait_until("the copy runs", Duration::from_secs(20), || copy_is("running"));
+    shop.wait_until_copy_is("running");
     running.kill();
     fs::write(shop.path("go"), "").expect("a file");
-    wait_until("the copy ends", Duration::from_secs(20), || copy_is("exited"));
+    shop.wait_until_copy_is("exited");
     shop.recover();
     shop.assert_serves("2", "2");
     assert_eq!(shop.ran(), ["1", "2"], "it ran once");
@@ -270,8 +274,7 @@ fn a_person_who_removes_the_copy_ends_the_update_without_blame() {
     shop.release("2");
     shop.job("exec sleep 1000");
     let running = shop.pi.update_until("run");
-    let copy_runs = || shop.pi.names().contains(&"pilotfish-new-migrate running".to_owned());
-    wait_until("the copy runs", Duration::from_secs(20), copy_runs);
+    shop.wait_until_copy_is("running");
     shop.pi.engine.docker(&["rm", "--force", "pilotfish-new-migrate"]);
     running.finish();
     shop.assert_serves("1", "1");
@@ -286,8 +289,7 @@ fn the_members_stand_still_while_a_job_runs_that_asks_for_it() {
     shop.release("2");
     shop.job(&format!("while [ ! -e /data/go ]; do sleep 0.1; done; {GOOD}"));
     let running = shop.pi.update_until("run");
-    let copy_runs = || shop.pi.names().contains(&"pilotfish-new-migrate running".to_owned());
-    wait_until("the copy runs", Duration::from_secs(30), copy_runs);
+    shop.wait_until_copy_is("running");
     let names = shop.pi.names();
     for name in ["api exited", "web exited"] {
         assert!(names.contains(&name.to_owned()), "{names:?}");

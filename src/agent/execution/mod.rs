@@ -27,7 +27,6 @@ use crate::agent::handle::question::{Answer, RecoverEnd, RollbackEnd};
 use crate::agent::round::{DueContainer, QueuedRound, Reply, RoundId};
 use crate::agent::tasks::TaskResult;
 use crate::agent::{Agent, RoundRequest};
-use crate::core::decide::Decision;
 use crate::core::update::event::Trigger;
 use crate::ports::Ports;
 use executor::{Executor, TaskOutcome};
@@ -48,11 +47,6 @@ pub(in crate::agent) enum Requester {
     Round(RoundId),
     RollBack(Trigger, Answer<RollbackEnd>),
     Recover(Trigger, Answer<RecoverEnd>),
-}
-
-/// Whether a decision has the plan of a group.
-fn is_of_group(decision: &Decision) -> bool {
-    matches!(decision, Decision::Update(plan) if plan.subject.group_name().is_some())
 }
 
 impl<P: Ports> Agent<P> {
@@ -121,7 +115,7 @@ impl<P: Ports> Agent<P> {
         let names = BTreeSet::from([due.observation.name.clone()]);
         let is_touched = self.touched.get(&due.observation.name) > Some(&due.facts.acts);
         // The plan of a group is made from all of its members, so it is made again as a whole.
-        let is_old_group = is_of_group(&due.decision) && due.facts.acts != self.acts;
+        let is_old_group = due.decision.group().is_some() && due.facts.acts != self.acts;
         // An update has touched the container after this look at it.
         if is_touched || is_old_group {
             self.look_again(id, names).await;

@@ -225,8 +225,11 @@ impl<P: Ports> Agent<P> {
     /// The gate has held the update of a group: its other members wait as well.
     fn hold_others(&mut self, id: RoundId, (decision, no): (&Decision, &No), lead: &str) {
         let Decision::Update(plan) = decision else { return };
+        if plan.subject.group_name().is_none() {
+            return;
+        }
         let Some(mut round) = self.rounds.remove(&id) else { return };
-        let detail = format!("waits for the group: {} ({})", no.reason, no.detail);
+        let waits = No::group_waits_for("the group", no);
         let earlier = Arc::clone(&self.snapshot.borrow());
         let others: BTreeSet<&str> = plan.names().filter(|name| *name != lead).collect();
         let is_other = |report: &&Report| {
@@ -234,10 +237,8 @@ impl<P: Ports> Agent<P> {
         };
         let of_group = earlier.reports.iter().filter(is_other);
         let reports: Vec<_> =
-            of_group.map(|report| report.with_no(Reason::GroupIncomplete, &detail)).collect();
-        if plan.subject.group_name().is_some() {
-            self.show(&mut round, &reports);
-        }
+            of_group.map(|report| report.with_no(waits.reason, &waits.detail)).collect();
+        self.show(&mut round, &reports);
         self.rounds.insert(id, round);
     }
 

@@ -162,7 +162,7 @@ impl<P: Ports> Listener for Publisher<P> {
     fn receive(&self, event: &Event) {
         self.events.publish(self.ports.host().now(), self.trigger, event.clone());
         if let Event::StepBegun { subject, step } = event {
-            // If the loop has ended, the step is dropped. An update has nine steps, so the queue
+            // If the loop has ended, the step is dropped. An update has few steps, so the queue
             // stays short.
             let _ = self.steps.send(StepNews { subject: subject.clone(), step: *step });
         }

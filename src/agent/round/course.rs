@@ -92,7 +92,7 @@ impl<P: Ports> Agent<P> {
             self.publish(|snapshot| snapshot.is_ready = true);
         }
         let is_due = order.is_due();
-        let ignored_labels = self.list_ignored_labels(&order.request, &facts.list);
+        let ignored_labels = self.list_ignored_labels(&order.request, &facts.list, &watched);
         let mut round = Round::new(order, facts.circumstances.now);
         round.end.ignored_labels = ignored_labels;
         let mut meant: BTreeSet<_> = watched

@@ -100,10 +100,10 @@ impl<P: Ports> Agent<P> {
         &mut self,
         request: &RoundRequest,
         list: &[Listed],
+        watched: &BTreeSet<String>,
     ) -> Vec<IgnoredLabels> {
         let mut all = observe::ignored_labels(list, &self.context.settings.defaults, &self.cache);
-        let defaults = &self.context.settings.defaults;
-        let watched = observe::watched_containers(list, defaults, &self.cache);
+        let watched = list.iter().filter(|listed| watched.contains(&listed.name));
         all.extend(self.compose_hooks.look(self.context.ports.host(), watched));
         all.sort_by(|a, b| a.container.cmp(&b.container));
         let before = self.snapshot.borrow().ignored_labels.clone();

@@ -54,7 +54,7 @@ impl<P: Ports> Agent<P> {
     pub(in crate::agent) fn decide_groups(&mut self, id: RoundId, round: &mut Round) {
         while let Some((group, members)) = round.take_complete_group() {
             // An earlier plan of this group is out of date.
-            round.due.retain(|due| !carries(&due.decision, &group));
+            round.due.retain(|due| due.decision.group() != Some(&group));
             self.decide_group(id, round, group, members);
         }
     }
@@ -164,7 +164,7 @@ impl<P: Ports> Agent<P> {
         let is_waited_for = !self.context.is_resident
             && !round.order.request.dry_run
             && round.stage == Stage::Looking
-            && held_for_settling(members).is_none();
+            && held_by(members, &[]).is_none();
         let Some(opens) = no.opens.filter(|_| is_waited_for) else { return };
         let now = members.first().map(|it| it.facts.circumstances.now).unwrap_or(opens);
         let rest = (opens - now).to_std().unwrap_or_default();
@@ -190,11 +190,6 @@ const fn view(due: &DueContainer) -> GroupMember<'_> {
     GroupMember { observation: &due.observation, decision: &due.decision }
 }
 
-/// Whether a decision has the plan of this group.
-fn carries(decision: &Decision, group: &str) -> bool {
-    matches!(decision, Decision::Update(plan) if plan.subject.group_name() == Some(group))
-}
-
 /// Why the group waits for one of its members.
 fn held(group: &str, members: &[DueContainer]) -> Option<No> {
     let facts = members.first().map(|it| &it.facts)?;
@@ -202,10 +197,6 @@ fn held(group: &str, members: &[DueContainer]) -> Option<No> {
     let all = facts.groups.members(group).into_iter().flatten();
     let unseen: Vec<_> = all.filter(|name| !seen.contains(name.as_str())).cloned().collect();
     held_by(members, &unseen)
-}
-
-fn held_for_settling(members: &[DueContainer]) -> Option<No> {
-    held_by(members, &[])
 }
 
 fn held_by(members: &[DueContainer], unseen: &[String]) -> Option<No> {

@@ -17,7 +17,6 @@ use crate::core::docker::inspect;
 use crate::core::group::job;
 use crate::core::group::order::{Node, start_order};
 use crate::core::policy::Selection;
-use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::dependents::{anchors, means};
 use crate::core::subject::Subject;
 use crate::core::update::plan::{Change, Job, Member, Plan, Strategy};
@@ -50,8 +49,7 @@ impl<'a> GroupMember<'a> {
 
 /// The members without a new image of their own that the update needs all the same: jobs that run
 /// for their dependents, and members that ask to be recreated with one that changes.
-#[must_use]
-fn also_needed(members: &[GroupMember<'_>]) -> Vec<String> {
+fn also_needed(members: &[GroupMember<'_>]) -> BTreeSet<String> {
     let nodes: Vec<_> = members.iter().map(GroupMember::node).collect();
     let changed: BTreeSet<_> =
         members.iter().filter(|it| it.plan().is_some()).map(GroupMember::name).collect();
@@ -78,10 +76,7 @@ fn also_needed(members: &[GroupMember<'_>]) -> Vec<String> {
         members.iter().filter(|it| it.observation.is_ended_job()).map(GroupMember::name).collect();
     let due = job::due(&jobs, &changed, &nodes);
     let all = recreated.into_iter().map(str::to_owned).chain(due);
-    all.filter(|name| !changed.contains(name.as_str()))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    all.filter(|name| !changed.contains(name.as_str())).collect()
 }
 
 /// The members of which an update needs more than their looks have found out.
@@ -106,9 +101,8 @@ pub fn join(
     for it in members {
         let of_member = match it.plan() {
             Some(plan) => plan.members.clone(),
-            None if needed.iter().any(|name| name == it.name()) => {
-                kept(it.observation, circumstances).map_err(|no| waits_for(it.name(), &no))?
-            }
+            None if needed.contains(it.name()) => kept(it.observation, circumstances)
+                .map_err(|no| No::group_waits_for(it.name(), &no))?,
             None => continue,
         };
         for part in of_member {
@@ -146,11 +140,6 @@ pub fn join(
     Ok(plan)
 }
 
-fn waits_for(name: &str, no: &No) -> No {
-    let detail = format!("waits for {name}: {} ({})", no.reason, no.detail);
-    No { opens: no.opens, ..No::new(Reason::GroupIncomplete, detail) }
-}
-
 /// A member that keeps its image, with its dependents.
 fn kept(observation: &Observation, circumstances: &Circumstances) -> Result<Vec<Member>, No> {
     let eligible = eligible(observation)?;
@@ -186,8 +175,7 @@ fn as_job(mut member: Member, observation: &Observation) -> Result<Job, No> {
         return Err(No::new(Reason::GroupIncomplete, detail));
     };
     // Hooks run in containers that serve.
-    (member.pre_update, member.post_update) = (None, None);
-    member.hooks = UpdateHooks::default();
+    member.forget_hooks();
     Ok(Job { member, timeout: membership.job_timeout, meanwhile: membership.meanwhile })
 }
 

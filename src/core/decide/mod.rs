@@ -31,6 +31,8 @@ pub mod group;
 pub mod fleet_turn;
 // Containers that wait for a window, and images that were fetched ahead and are still wanted.
 pub mod pending;
+// A "no" with its reason and details.
+mod no;
 // What is known of a watched container.
 pub mod observation;
 // What must still be found out about it, and what that costs.
@@ -67,6 +69,7 @@ pub use dependents::depends_on;
 use dependents::{Follower, can_be_started, followers, member};
 use eligibility::{Eligible, eligible};
 use failed_tries::FailedTry;
+pub use no::No;
 use observation::{Observation, Readiness};
 use offer::Offer;
 use preconditions::safe;
@@ -79,7 +82,6 @@ use windows::{Timing, timing};
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::policy::hooks::Moment;
 use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
@@ -116,33 +118,6 @@ pub struct EngineEndpoint {
     /// A name or an address, without brackets.
     pub host: String,
     pub port: u16,
-}
-
-/// A "no" with its reason and details.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct No {
-    pub reason: Reason,
-    /// One sentence; may be empty if the reason says everything.
-    pub detail: String,
-    /// When the window opens that the update waits for; absent if waiting changes nothing.
-    pub opens: Option<DateTime<Utc>>,
-    /// It lasts longer than it should, so that a person should look at it.
-    pub is_overdue: bool,
-}
-
-impl No {
-    /// A "no" that does not depend on the time.
-    #[must_use]
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), opens: None, is_overdue: false }
-    }
-
-    /// The hook before the update of a container held it; `why` says how the hook ended.
-    #[must_use]
-    pub fn held_by_hook(container: &str, why: &str) -> Self {
-        let detail = format!("the {} hook of {container} {why}", Moment::PreUpdate);
-        Self::new(Reason::HeldByHook, detail)
-    }
 }
 
 /// An image to fetch now, for an update that waits for its window.
@@ -197,6 +172,17 @@ pub enum Decision {
     Fetch(Box<Fetch>),
     /// The container stays as it is.
     No(No),
+}
+
+impl Decision {
+    /// The name of the group whose plan this decision has.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Update(plan) => plan.subject.group_name(),
+            _ => None,
+        }
+    }
 }
 
 /// Decides what to do with a container.

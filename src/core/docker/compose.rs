@@ -13,6 +13,9 @@ pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 /// The name of the service in its project.
 pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
+/// The number of the container of its service.
+pub const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
+
 /// The services that this one waits for at its start.
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 

@@ -27,11 +27,7 @@ pub fn waits(members: &[Decided<'_>], unseen: &[String]) -> Option<No> {
     }
     let mut held = members.iter().filter_map(|member| Some((member.name, obstacle(member)?)));
     let (name, no) = held.next()?;
-    let detail = match no.detail.as_str() {
-        "" => format!("waits for {name}: {}", no.reason),
-        detail => format!("waits for {name}: {} ({detail})", no.reason),
-    };
-    Some(No { opens: no.opens, ..No::new(Reason::GroupIncomplete, detail) })
+    Some(No::group_waits_for(name, no))
 }
 
 /// What keeps a member from being updated together with the others.

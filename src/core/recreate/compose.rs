@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::core::docker::compose::{COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE};
+
 /// Compose compares this label with the image's ID. If they differ, the next `compose up` recreates
 /// the container once more.
 pub const COMPOSE_IMAGE_LABEL: &str = "com.docker.compose.image";
 
-/// The project of a container.
-const PROJECT: &str = "com.docker.compose.project";
-
 /// Compose identifies a container by these labels, independent of its name.
-const IDENTITY: [&str; 3] =
-    [PROJECT, "com.docker.compose.service", "com.docker.compose.container-number"];
+const IDENTITY: [&str; 3] = [COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER];
 
 /// Whether two containers with these labels are the same one for Compose: it recreates a service
 /// beside the present container, under another name, and then removes the old one.
@@ -26,7 +24,7 @@ pub fn is_same_service(one: &BTreeMap<String, String>, other: &BTreeMap<String, 
 /// whole project.
 #[must_use]
 pub fn is_same_project(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> bool {
-    agree(&[PROJECT], one, other)
+    agree(&[COMPOSE_PROJECT], one, other)
 }
 
 fn agree(

@@ -13,12 +13,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::core::docker::compose::COMPOSE_PROJECT;
 use crate::core::recreate::CannotRecreate;
 use crate::core::recreate::json_path::JsonPath;
 use crate::core::recreate::volumes::clean;
-
-/// The label of every container that Compose created.
-const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// `Kind` of a path that was deleted; 0 is modified, 1 is added.
 const DELETED: u64 = 2;
@@ -32,7 +30,7 @@ const DELETED: u64 = 2;
 pub fn may_hold_declared_files(container: &Value) -> Result<bool, CannotRecreate> {
     let labels = JsonPath::root(container, "").path(&["Config", "Labels"])?;
     let labels = labels.optional_object()?;
-    Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT_LABEL)))
+    Ok(labels.is_some_and(|labels| labels.contains_key(COMPOSE_PROJECT)))
 }
 
 /// The paths that were added or changed in the container's layer, from `GET

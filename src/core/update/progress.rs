@@ -141,6 +141,7 @@ impl JournalProgress {
     pub fn old_may_be_down(&self) -> bool {
         self.begun >= Some(Step::Switch) || self.known.stops_for_jobs
     }
+
     /// What the jobs have done to the data; nothing if none has begun.
     #[must_use]
     pub fn data_state(&self) -> Option<DataState> {

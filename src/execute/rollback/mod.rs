@@ -155,6 +155,9 @@ impl<P: Ports> Rollback<'_, P> {
     /// takes it for one of its own, removes the old one and starts it.
     async fn is_started_by_others(&self) -> Result<bool, StepError> {
         let inspector = self.inspector();
+        if inspector.progress().has_launched {
+            return Ok(false);
+        }
         for number in inspector.plan().numbers() {
             if inspector.new_runs(number).await? {
                 return Ok(true);

@@ -18,12 +18,13 @@ use crate::core::group::job::{CopyState, JOB_RUNS_MAX, JobAction, JobFailure, Jo
 use crate::core::time::duration::format_duration;
 use crate::core::update::history::Cause;
 use crate::core::update::{JobNote, Mark, Note, Step};
-use crate::engine::{ContainerEvent, Containers, Engine};
+use crate::engine::{ContainerEvent, Containers};
+use crate::execute::engine_return::check_engine_stayed;
 use crate::execute::inspector::Inspector;
 use crate::execute::service_gap::ServiceGap;
 use crate::execute::{StepError, UpdateContext, hooks};
 use crate::host::Host;
-use crate::journal::UpdateJournal;
+use crate::journal::{JournalError, UpdateJournal};
 use crate::ports::Ports;
 
 /// How many of the last log lines of a job are kept.
@@ -232,7 +233,7 @@ impl<P: Ports> RunJobs<'_, P> {
             };
             match event {
                 Some(Some(ContainerEvent::Died { code })) => {
-                    self.check_engine_stayed().await?;
+                    check_engine_stayed(self.context.ports.engine(), ENGINE_LOST).await?;
                     let stopped = JobEnd::Person("stopped");
                     return Ok(if was_killed { stopped } else { JobEnd::Ended { code } });
                 }
@@ -258,16 +259,6 @@ impl<P: Ports> RunJobs<'_, P> {
             None => Ok(Some(JobEnd::Person("removed"))),
             Some(copy) if inspect::is_running(&copy) => Ok(None),
             Some(_) => Err(StepError::Spoilt("the end of a job was missed".into())),
-        }
-    }
-
-    /// An Engine that is shutting down ends its containers while its event stream is still open.
-    async fn check_engine_stayed(&self) -> Result<(), StepError> {
-        match self.context.ports.engine().info().await {
-            Err(error) if error.is_engine_unreachable() => {
-                Err(StepError::Spoilt(ENGINE_LOST.into()))
-            }
-            answer => Ok(answer.map(|_| ())?),
         }
     }
 
@@ -299,7 +290,7 @@ impl<P: Ports> RunJobs<'_, P> {
         Inspector::of(self.context.ports.engine(), self.journal)
     }
 
-    fn write(&mut self, note: Note) -> Result<(), crate::journal::JournalError> {
+    fn write(&mut self, note: Note) -> Result<(), JournalError> {
         self.context.write(self.journal, Step::Run, Mark::Started, note)
     }
 }

@@ -18,11 +18,7 @@ pub(in crate::execute) async fn start<E: Engine>(
     watches: &mut Vec<HealthWatch>,
     begun: Begun,
 ) -> Result<(), StepError> {
-    let new = inspector.new_ids()?;
-    watches.clear();
-    for (_, id) in &new {
-        watches.push(HealthWatch::begin(engine, id).await?);
-    }
+    let new = listen(engine, inspector, watches).await?;
     // An Engine that restarted since the switch has started the old containers, and both must never
     // run. A restart after this check ends the event streams, which is noticed without another
     // question.
@@ -38,12 +34,22 @@ pub(in crate::execute) async fn launch<E: Engine>(
     watches: &mut Vec<HealthWatch>,
 ) -> Result<(), StepError> {
     check_old_containers_run(inspector).await?;
+    let new = listen(engine, inspector, watches).await?;
+    start_all(engine, inspector, (watches, new), Begun::Here).await
+}
+
+/// Opens an event stream on each new container, and returns them all.
+async fn listen<E: Engine>(
+    engine: &E,
+    inspector: Inspector<'_, E>,
+    watches: &mut Vec<HealthWatch>,
+) -> Result<Vec<(usize, String)>, StepError> {
     let new = inspector.new_ids()?;
     watches.clear();
     for (_, id) in &new {
         watches.push(HealthWatch::begin(engine, id).await?);
     }
-    start_all(engine, inspector, (watches, new), Begun::Here).await
+    Ok(new)
 }
 
 async fn start_all<E: Engine>(

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all};
 
+use super::engine_return::check_engine_stayed;
 use super::external_changes::check_old_containers_stayed_down;
 use super::inspector::Inspector;
 use super::{StepError, UpdateContext, hooks};
@@ -22,7 +23,7 @@ use crate::core::update::fault;
 use crate::core::update::health::HealthVerdict;
 use crate::core::update::history::Cause;
 use crate::core::update::plan::Plan;
-use crate::engine::{Containers, Engine, EngineError};
+use crate::engine::Containers;
 use crate::ports::Ports;
 use health_watch::ENGINE_LOST;
 use trial::Trial;
@@ -245,14 +246,8 @@ impl<'a, P: Ports> Verification<'a, P> {
         fault::of_trial(self.plan(), trial.number, &log.unwrap_or_default(), detail)
     }
 
-    /// An Engine that is shutting down stops its containers while its event stream is still open,
-    /// but accepts no new connections. Observations during such an end do not count.
     async fn check_engine_stayed(&self) -> Result<(), StepError> {
-        let gone = |error: EngineError| match error.is_engine_unreachable() {
-            true => StepError::Spoilt(ENGINE_LOST.into()),
-            false => error.into(),
-        };
-        self.context.ports.engine().info().await.map(|_| ()).map_err(gone)
+        check_engine_stayed(self.context.ports.engine(), ENGINE_LOST).await
     }
 
     /// The cause with the last output of the HEALTHCHECK, if there is any.

@@ -122,6 +122,12 @@ impl Member {
         names::old_name(&self.container)
     }
 
+    /// Removes all hooks.
+    pub fn forget_hooks(&mut self) {
+        (self.pre_update, self.post_update) = (None, None);
+        self.hooks = UpdateHooks::default();
+    }
+
     /// Its new image, if it gets one.
     #[must_use]
     pub fn update(&self) -> Option<&ImageUpdate> {

@@ -24,7 +24,6 @@ use crate::core::decide::failed_tries::FailedTry;
 use crate::core::docker::names;
 use crate::core::policy::group::Meanwhile;
 use crate::core::policy::hooks::Hook;
-use crate::core::policy::own_hooks::UpdateHooks;
 use crate::core::recreate::ReplacedContainer;
 use crate::core::subject::Subject;
 use crate::core::update::Step;
@@ -117,10 +116,10 @@ impl Plan {
         self.members.iter().chain(self.jobs.iter().map(|job| &job.member))
     }
 
-    /// Whether the plan has this step.
-    #[must_use]
-    pub fn has_step(&self, step: Step) -> bool {
-        self.strategy.has(step) && (step != Step::Run || !self.jobs.is_empty())
+    /// The steps of the update, in their order.
+    pub fn steps(&self) -> impl Iterator<Item = Step> + use<> {
+        let has_jobs = !self.jobs.is_empty();
+        self.strategy.steps().filter(move |step| has_jobs || *step != Step::Run)
     }
 
     /// Whether the members are stopped before a job runs.
@@ -149,10 +148,7 @@ impl Plan {
     /// Removes all hooks.
     pub fn forget_hooks(&mut self) {
         let jobs = self.jobs.iter_mut().map(|job| &mut job.member);
-        for member in self.members.iter_mut().chain(jobs) {
-            (member.pre_update, member.post_update) = (None, None);
-            member.hooks = UpdateHooks::default();
-        }
+        self.members.iter_mut().chain(jobs).for_each(Member::forget_hooks);
         for guard in &mut self.guards {
             guard.pre_update = None;
         }

@@ -19,7 +19,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// The steps of an update, in their order.
-    pub fn steps(self) -> impl Iterator<Item = Step> {
+    pub fn steps(self) -> impl Iterator<Item = Step> + use<> {
         Step::ALL.into_iter().filter(move |step| self.has(*step))
     }
 
