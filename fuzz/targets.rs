@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use pilotfish::broker;
+use pilotfish::core::archive::{ArchiveIntake, ArchiveLimits, ArchivedImage};
 use pilotfish::core::docker::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Document, OCI_INDEX, OCI_MANIFEST, candidates,
     parse_configuration, parse_document,
@@ -25,7 +26,7 @@ use pilotfish::registry::fuzzing;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 9] = [
     ("reference", reference),
     ("challenge", challenge),
     ("manifest", manifest),
@@ -34,6 +35,7 @@ pub const ALL: [(&str, Target); 8] = [
     ("packet", packet),
     ("message", message),
     ("image_tree", image_tree),
+    ("archive", archive),
 ];
 
 /// A parsed reference, printed and parsed again, is the same.
@@ -146,4 +148,22 @@ fn check_order(plan: &CopyPlan) {
         }
     }
     assert!(matches!(plan.steps.last(), Some(CopyStep::Tag { .. })), "the tag is the last");
+}
+
+/// An upload of an image archive. What the Engine would get is read again as the same image, and
+/// written again with the same bytes.
+pub fn archive(bytes: &[u8]) {
+    let Some((image, written)) = read_archive(bytes) else { return };
+    assert_eq!(read_archive(&written), Some((image, written)), "it is not written plainly");
+}
+
+fn read_archive(bytes: &[u8]) -> Option<(ArchivedImage, Vec<u8>)> {
+    let (mut intake, mut written) = (ArchiveIntake::new(ArchiveLimits::default()), Vec::new());
+    for piece in bytes.chunks(777) {
+        intake.take(piece).ok()?;
+        written.append(intake.out()?);
+    }
+    let image = intake.finish().ok()?;
+    written.append(intake.out()?);
+    Some((image, written))
 }

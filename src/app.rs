@@ -1,6 +1,7 @@
 //! The composition root: builds the agent with its real ports from the settings. Only this module
 //! names concrete adapters.
 
+mod deployments;
 mod fleet;
 mod mirror;
 
@@ -17,17 +18,20 @@ use crate::api::AllowedHosts;
 use crate::config::{DockerHost, RegistryHostSettings, Settings};
 use crate::core::decide::EngineEndpoint;
 use crate::core::decide::snapshot::Snapshot;
+use crate::core::deployment::Deployments;
 use crate::core::docker::authority::in_brackets;
+use crate::core::policy::PolicyDefaults;
 use crate::core::time::schedule::DeviceFraction;
 use crate::core::update::event::{Event, Trigger};
 use crate::core::update::self_update::SelfUpdate;
 use crate::engine::docker::DockerEngine;
 use crate::engine::docker::address::{Address, TlsFiles};
 use crate::host::{self, Host, RealHost};
-use crate::journal::{JournalError, RealDisk, StateDirectory};
+use crate::journal::{AuditLog, JournalError, RealDisk, StateDirectory};
 use crate::ports::AllPorts;
 use crate::registry::{HostSettings, HttpRegistry, RegistryObserver, RegistrySettings};
 
+pub use deployments::{definition_of, deployments};
 pub use fleet::{
     BridgeConnection, FleetConnection, OperatorConnection, RealSink, bridge, fleet, mirror_broker,
     operator,
@@ -56,11 +60,12 @@ pub struct Listeners {
 /// The state directory cannot be used, or a setting is invalid.
 pub fn agent(
     settings: &Settings,
+    deployments: Arc<Deployments>,
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<Agent<RealPorts>> {
     let state = StateDirectory::open(&settings.state_dir)?;
-    agent_with(settings, state, listeners, stop)
+    agent_with(settings, (state, deployments), listeners, stop)
 }
 
 /// An agent that changes nothing in the state directory.
@@ -69,11 +74,12 @@ pub fn agent(
 /// The state directory cannot be read, or a setting is invalid.
 pub fn reader(
     settings: &Settings,
+    deployments: Arc<Deployments>,
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<Agent<RealPorts>> {
     let state = reading(&settings.state_dir)?;
-    agent_with(settings, state, listeners, stop)
+    agent_with(settings, (state, deployments), listeners, stop)
 }
 
 /// Checks that the state directory could be opened, without changing anything.
@@ -116,6 +122,12 @@ pub fn host_name() -> String {
     host::name().trim().to_owned()
 }
 
+/// The audit of the push API.
+#[must_use]
+pub fn audit(settings: &Settings) -> AuditLog {
+    AuditLog::new(Arc::new(RealDisk), &settings.state_dir)
+}
+
 /// The state directory, opened for reading.
 ///
 /// # Errors
@@ -126,7 +138,7 @@ pub fn reading(state_dir: &Path) -> anyhow::Result<StateDirectory<RealDisk>> {
 
 fn agent_with(
     settings: &Settings,
-    state: StateDirectory<RealDisk>,
+    (state, deployments): (StateDirectory<RealDisk>, Arc<Deployments>),
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<Agent<RealPorts>> {
@@ -136,7 +148,7 @@ fn agent_with(
         state,
         host: RealHost::default(),
     };
-    let agent_settings = agent_settings(settings, &world.host);
+    let agent_settings = agent_settings(settings, deployments, &world.host);
     let Listeners { snapshot, events, rounds, .. } = listeners;
     for note in world.state.notes() {
         let warning = Event::Warning { subject: None, detail: note.clone() };
@@ -151,9 +163,13 @@ fn agent_with(
     })
 }
 
-fn agent_settings(settings: &Settings, host: &impl Host) -> AgentSettings {
+fn agent_settings(
+    settings: &Settings,
+    deployments: Arc<Deployments>,
+    host: &impl Host,
+) -> AgentSettings {
     AgentSettings {
-        defaults: settings.policy_defaults(),
+        defaults: PolicyDefaults { deployments, ..settings.policy_defaults() },
         schedule: settings.schedule.clone(),
         jitter: settings.jitter,
         device: DeviceFraction::from_identity(&host.machine_id()),

@@ -3,6 +3,7 @@
 mod fleet;
 mod help;
 mod mirror;
+mod push;
 
 use std::path::PathBuf;
 
@@ -16,9 +17,11 @@ use help::{
     STATUS_EXAMPLES, STATUS_HELP, UPDATE_EXAMPLES, UPDATE_HELP,
 };
 use mirror::{MIRROR_EXAMPLES, MIRROR_HELP};
+use push::{DEPLOYMENTS_EXAMPLES, DEPLOYMENTS_HELP, PUSH_EXAMPLES, PUSH_HELP};
 
 pub use fleet::{BrokerOptions, FleetAction, FleetArguments, FleetStopArguments};
 pub use mirror::MirrorArguments;
+pub use push::{DeploymentsAction, DeploymentsArguments, ExportArguments, PushArguments};
 
 const ABOUT: &str = "Keeps the containers of this machine up to date, and never loses one";
 
@@ -132,6 +135,13 @@ pub enum Command {
     /// Copies images from one registry to another
     #[command(long_about = MIRROR_HELP, after_help = MIRROR_EXAMPLES)]
     Mirror(MirrorArguments),
+    /// Send an image to a device that has no registry
+    #[command(long_about = PUSH_HELP, after_help = PUSH_EXAMPLES)]
+    Push(PushArguments),
+    /// The services whose images are pushed to this machine
+    #[command(long_about = DEPLOYMENTS_HELP, after_help = DEPLOYMENTS_EXAMPLES)]
+    #[command(arg_required_else_help = true)]
+    Deployments(DeploymentsArguments),
     /// What is new, and what forbids an update
     #[command(long_about = CHECK_HELP, after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),

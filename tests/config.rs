@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotfish::config::{
-    ConfigError, ConfigFile, DockerHost, Environment, KEYS, LogFormat, LogLevel, REGISTRY_KEYS,
-    SENDER_KEYS, Settings, Sources, ValueOrigin, load,
+    ConfigError, ConfigFile, DeploymentSource, DockerHost, Environment, KEYS, LogFormat, LogLevel,
+    PushAddress, REGISTRY_KEYS, SENDER_KEYS, Settings, Sources, ValueOrigin, load,
 };
 use pilotfish::core::docker::webhook::SenderKind;
 use pilotfish::core::mirror::rule::SignatureMode;
@@ -231,6 +231,11 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         "fleet.index" => "7",
         "fleet.waves" => "day",
         "fleet.patience" => "never",
+        "push.address" => "0.0.0.0:2",
+        "push.cert_file" | "push.key_file" | "push.client_ca_file" => "/elsewhere/push.pem",
+        "push.crl_file" => "/elsewhere/crl.pem",
+        "push.size_max" => "500MB",
+        "push.prefix" => "ed_",
         "log.format" => "text",
         "log.level" => "trace",
         unknown => panic!("no other value for {unknown}"),
@@ -240,7 +245,8 @@ fn every_key_is_read_from_its_variable_and_from_its_flag() {
         let fixture = || {
             let file = "[webhook]\ntoken_file = \"/token\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
                         [mqtt]\nurl = \"mqtts://b\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
-                        username = \"u\"\npassword_file = \"/p\"\n[fleet]\nsize = 10\n";
+                        username = \"u\"\npassword_file = \"/p\"\n[fleet]\nsize = 10\n\
+                        [push]\ncert_file = \"/c\"\nkey_file = \"/k\"\nclient_ca_file = \"/a\"\n";
             Fixture::new().file(file)
         };
         let by_variable = fixture().variable(&key.variable(), other(key.name)).settings();
@@ -347,7 +353,7 @@ fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
         // The first wrong key is named first.
         (
             "zzz = 1\naaa = 1\n",
-            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, compat, log, mirror, registries",
+            "pilotfish.toml, line 1: there is no key `zzz`; there are state_dir, docker_host, opt_in, trust_image_labels, time_zone, schedule, pull, update, health, images, listen, webhook, device, mqtt, fleet, push, compat, log, deployment, mirror, registries",
         ),
     ] {
         assert_eq!(file_error(text), expected);
@@ -638,6 +644,13 @@ fleet.size = 0 (default)
 fleet.index =  (default)
 fleet.waves =  (default)
 fleet.patience = 24h (default)
+push.address =  (default)
+push.cert_file =  (default)
+push.key_file =  (default)
+push.client_ca_file =  (default)
+push.crl_file =  (default)
+push.size_max = 2GB (default)
+push.prefix =  (default)
 compat.watchtower = false (default)
 compat.scope =  (default)
 compat.lifecycle_hooks = false (default)
@@ -871,4 +884,90 @@ fn wrong_rules_of_the_mirror_are_named_with_what_would_be_right() {
     let many: String = (0..33).map(|n| RULE.replace("/till", &format!("/t{n}"))).collect();
     let error = file_error(&many);
     assert!(error.ends_with("there are at most 32 rules"), "{error}");
+}
+
+const PUSH: &str = "[push]\naddress = \"fd:3\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+                    client_ca_file = \"/a\"\nprefix = \"ed_\"\n";
+
+const DEPLOYMENT: &str = "[[deployment]]\nname = \"till\"\n";
+
+const ALLOW: &str =
+    "[[push.allow]]\nclient = \"serial:0A:00\"\ndeployments = [\"till\"]\nacts = [\"load\"]\n";
+
+#[test]
+fn the_push_api_is_read_with_its_clients_and_deployments() {
+    let text = format!(
+        "{PUSH}{DEPLOYMENT}[[deployment]]\nname = \"web\"\ncontainer = \"website\"\n\
+         args = [\"-p\", \"80:8000\", \"-e\", \"KEY=secret\"]\n\
+         [[deployment]]\nname = \"db\"\ncreate = \"/etc/db.json\"\n\
+         {ALLOW}[[push.allow]]\nclient = \"uri:x://y\"\ndeployments = [\"*\"]\nacts = [\"*\"]\n"
+    );
+    let settings = Fixture::new().file(&text).settings();
+    let push = settings.push.as_ref().expect("a push API");
+    assert_eq!(push.address, PushAddress::Passed(3));
+    assert_eq!(push.size_max, 2_000_000_000);
+    assert_eq!(push.permissions.0.len(), 2);
+    assert!(push.permissions.use_serials());
+    let names: Vec<_> =
+        settings.deployments.iter().map(|it| (it.name.as_str(), it.container.as_str())).collect();
+    assert_eq!(names, [("till", "ed_till"), ("web", "website"), ("db", "ed_db")]);
+    assert!(
+        matches!(&settings.deployments[2].source, DeploymentSource::File(file) if file.ends_with("db.json"))
+    );
+    let rows = values(&settings);
+    assert!(rows.contains(&("deployment.\"web\".args", "4 arguments")), "{rows:?}");
+    assert!(rows.contains(&("push.allow.\"serial:0A:00\".acts", "load")), "{rows:?}");
+    assert!(!format!("{rows:?}").contains("secret"));
+    // Without an address there is no server, but the deployments are there.
+    let settings = Fixture::new().file(DEPLOYMENT).settings();
+    assert!(settings.push.is_none() && settings.deployments.len() == 1);
+}
+
+#[test]
+fn what_is_wrong_with_the_push_api_is_said_with_its_key() {
+    for (text, expected) in [
+        (
+            "push.address = \"0.0.0.0:9790\"\n".to_owned(),
+            "`push.cert_file` cannot be \"\": push.address needs push.cert_file, push.key_file and push.client_ca_file",
+        ),
+        ("push.address = \"fd:0\"\n".to_owned(), "the first socket of systemd is \"fd:3\""),
+        ("push.address = \"9790\"\n".to_owned(), "write `127.0.0.1:9790` for this machine alone"),
+        ("push.size_max = \"2\"\n".to_owned(), "write it like \"2GB\" or \"500MB\""),
+        ("push.size_max = \"1kB\"\n".to_owned(), "the smallest limit is 1MB"),
+        ("push.prefix = \"/\"\n".to_owned(), "`push.prefix` cannot be \"/\""),
+        ("push.alow = 1\n".to_owned(), "did you mean `push.allow`?"),
+        (
+            "[[deployment]]\nname = \"a b\"\n".to_owned(),
+            "line 2: `deployment.name` cannot be \"a b\"",
+        ),
+        (
+            "[[deployment]]\nname = \"deployments\"\n".to_owned(),
+            "the API has this word in its paths",
+        ),
+        (format!("{DEPLOYMENT}{DEPLOYMENT}"), "another deployment has this name"),
+        (
+            format!("{DEPLOYMENT}create = \"a\"\nargs = []\n"),
+            "line 3: `deployment.\"till\".create` cannot be \"a\": `create` and `args` exclude each other: keep one",
+        ),
+        (format!("{DEPLOYMENT}args = \"-p 80:80\"\n"), "`deployment.\"till\".args` is a text"),
+        (format!("{DEPLOYMENT}image = \"a\"\n"), "there is no key `deployment.\"till\".image`"),
+        (
+            format!("{DEPLOYMENT}[[deployment]]\nname = \"web\"\ncontainer = \"till\"\n"),
+            "the deployments till and web would have the same container, till",
+        ),
+        (ALLOW.to_owned(), "cannot be \"till\": there is no [[deployment]] with this name"),
+        (ALLOW.replace("serial:0A:00", "CN=till"), "write \"uri:…\" or \"dns:…\""),
+        (
+            ALLOW.replace("\"load\"", "\"laod\""),
+            "`push.allow.\"serial:0A:00\".acts` cannot be \"laod\"",
+        ),
+        (ALLOW.replace("[\"till\"]", "[]"), "each rule needs `deployments`"),
+        (
+            "[[push.allow]]\nclient = \"dns:a\"\ndeployments = [\"*\"]\n".to_owned(),
+            "each rule needs `acts`",
+        ),
+    ] {
+        let error = file_error(&text);
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
 }

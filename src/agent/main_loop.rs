@@ -31,8 +31,8 @@ enum WakeReason<P> {
 
 impl<P: Ports> Agent<P> {
     /// Checks on schedule and answers commands until the agent is stopped or reloaded. A reload
-    /// waits for the tasks in flight. Updates that an earlier agent left open are finished first,
-    /// before the first scheduled check.
+    /// waits for the tasks in flight, but only for some time for an upload. Updates that an earlier
+    /// agent left open are finished first, before the first scheduled check.
     pub async fn run(&mut self, queue: &mut mpsc::Receiver<Ask>, reload: &Notify) -> RunEnd {
         let begun = Instant::now();
         self.heart.beat();
@@ -57,7 +57,10 @@ impl<P: Ports> Agent<P> {
             self.heart.beat();
             match woken {
                 WakeReason::Stop => self.give_up().await,
-                WakeReason::Reload => is_reloading = true,
+                WakeReason::Reload => {
+                    is_reloading = true;
+                    self.deployments.reloading.cancel();
+                }
                 WakeReason::TaskResult(message) => self.receive(message).await,
                 WakeReason::Ask(queued) => self.take(queued).await,
                 WakeReason::Step(news) => self.note_step(&news),

@@ -29,6 +29,8 @@ mod round;
 mod fleet;
 // From a decision to its update: one executor, the gate, the updates in flight, recovery.
 mod execution;
+// Deployments: images that clients push, and what else they ask of their containers.
+mod deployments;
 // The interface of the agent: typed questions and answers, events, the snapshot.
 mod handle;
 // Services of a Swarm.
@@ -58,17 +60,23 @@ use crate::core::time::zone::Zone;
 use crate::core::update::event::Trigger;
 use crate::engine::EngineError;
 use crate::execute::Places;
+pub use crate::execute::{Upload, UploadPart};
 use crate::journal::JournalError;
 use crate::observe::{Cache, ComposeHooks};
 use crate::ports::Ports;
 use crate::recover::{self, Recovery};
 
 use context::Context;
+use deployments::DeploymentsAtWork;
 use execution::RunningTask;
 use execution::executor::Executor;
 use execution::in_flight::Updates;
 use fleet::Fleet;
 use handle::answers::WaitingAsk;
+pub use handle::deployments::{
+    ActOnDeployment, DeploymentAct, DeploymentActEnd, DeploymentAsk, DeploymentState, KnownLayers,
+    LoadEnd, LoadImage, ReadLog, ShowDeployments, ShowLayers,
+};
 use handle::events::StepNews;
 pub use handle::events::{EventFilter, Events, Subscription};
 pub use handle::question::{
@@ -195,6 +203,8 @@ pub struct Agent<P: Ports> {
     settle: SettleClock,
     /// When the agent was created, on the clock of `settle`.
     created: Instant,
+    /// What clients ask of deployments.
+    deployments: DeploymentsAtWork,
 }
 
 impl<P: Ports> Agent<P> {
@@ -247,6 +257,7 @@ impl<P: Ports> Agent<P> {
             swarm: SwarmState::default(),
             settle: SettleClock::default(),
             created: Instant::now(),
+            deployments: DeploymentsAtWork::default(),
             context,
         }
     }
@@ -330,6 +341,7 @@ impl<P: Ports> Agent<P> {
             self.take_up_services();
             self.remove_leftover_jobs().await;
         }
+        self.sweep_pushes().await;
         let mut names: BTreeSet<_> = match self.open_updates().await {
             Ok(open) => open.into_keys().collect(),
             Err(error) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
+use super::deployments::DeploymentResult;
 use super::execution::executor::{Executor, TaskOutcome};
 use super::execution::in_flight::{UpdateId, UpdateResult};
 use super::round::RoundId;
@@ -37,6 +38,8 @@ pub(super) enum TaskResult<P> {
     UpdateEnded(UpdateId, UpdateResult),
     /// The services of a round were looked at, and the decisions are made.
     ServicesObserved(ServicesLook),
+    /// A task for a deployment has ended.
+    Deployment(DeploymentResult),
     /// The update of the service with this name has ended.
     ServiceEnded(String, WaitingForService, ServiceResult),
 }

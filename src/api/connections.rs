@@ -55,7 +55,7 @@ impl ConnectionLimits {
 
 /// The client of a connection, for the limits. A network gives each customer a whole /64 of IPv6
 /// (RFC 6177), and this machine has all of 127.0.0.0/8.
-fn client_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     match address {
         IpAddr::V4(v4) if v4.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -69,13 +69,13 @@ fn client_of(address: IpAddr) -> IpAddr {
 
 /// The open connections, the oldest first.
 #[derive(Default)]
-struct ConnectionSlots(VecDeque<(IpAddr, AbortHandle)>);
+pub(super) struct ConnectionSlots(VecDeque<(IpAddr, AbortHandle)>);
 
 impl ConnectionSlots {
     /// Makes room for one more connection of this client. A slow client loses its own oldest
     /// connections to its next ones; if all slots are taken, the client with the most of them loses
     /// the oldest. A request that is sent at once is answered long before it is the oldest.
-    fn make_room(&mut self, client: IpAddr, limits: ConnectionLimits) {
+    pub(super) fn make_room(&mut self, client: IpAddr, limits: ConnectionLimits) {
         self.0.retain(|(_, exchange)| !exchange.is_finished());
         if self.count(client) >= limits.connections_of_one {
             self.end_oldest_of(client);
@@ -84,6 +84,11 @@ impl ConnectionSlots {
             let most = self.0.iter().map(|(client, _)| *client).max_by_key(|it| self.count(*it));
             self.end_oldest_of(most.unwrap_or(client));
         }
+    }
+
+    /// Takes a slot.
+    pub(super) fn enter(&mut self, client: IpAddr, exchange: AbortHandle) {
+        self.0.push_back((client, exchange));
     }
 
     fn count(&self, client: IpAddr) -> usize {
@@ -127,12 +132,12 @@ pub async fn serve_tls(
             accepted = listener.accept() => {
                 match accepted {
                     Ok((stream, from)) => {
-                        let client = client_of(from.ip());
+                        let client = network_of(from.ip());
                         places.make_room(client, limits);
                         let tls = tls.as_ref().map(ServerTls::acceptor);
                         let served = serve_one(stream, tls, router.clone(), limits);
                         let exchange = exchanges.spawn(served);
-                        places.0.push_back((client, exchange));
+                        places.enter(client, exchange);
                     }
                     Err(error) => cannot_accept(&error).await,
                 }
@@ -146,7 +151,7 @@ pub async fn serve_tls(
 }
 
 /// A stream with or without TLS.
-trait ServerStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ServerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ServerStream for S {}
 
@@ -183,11 +188,11 @@ async fn exchange(stream: Box<dyn ServerStream>, router: Router, limits: Connect
 }
 
 /// A client that left while it waited is no problem; everything else is a problem of the system.
-async fn cannot_accept(error: &std::io::Error) {
+pub(super) async fn cannot_accept(error: &std::io::Error) {
     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
         return;
     }
-    tracing::warn!(%error, "the listen address cannot accept a connection now");
+    tracing::warn!(%error, "this address cannot accept a connection now");
     tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
 }
 
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_client_is_its_address_or_its_network() {
-        let client = |text: &str| client_of(text.parse().expect("an address"));
+        let client = |text: &str| network_of(text.parse().expect("an address"));
         assert_eq!(client("127.0.0.1"), client("127.9.9.9"));
         assert_eq!(client("127.0.0.1"), client("::1"));
         assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
@@ -213,10 +218,10 @@ mod tests {
         let limits =
             ConnectionLimits { connections: 5, connections_of_one: 3, ..ConnectionLimits::DEFAULT };
         let mut enter = |name: &str| {
-            let client = client_of(name.parse().expect("an address"));
+            let client = network_of(name.parse().expect("an address"));
             places.make_room(client, limits);
             places.0.push_back((client, tasks.spawn(std::future::pending::<()>())));
-            let count = |name: &str| places.count(client_of(name.parse().expect("an address")));
+            let count = |name: &str| places.count(network_of(name.parse().expect("an address")));
             (count("192.0.2.1"), count("192.0.2.2"), count("127.0.0.1"))
         };
         for expected in [(1, 0, 0), (2, 0, 0), (3, 0, 0), (3, 0, 0)] {

@@ -7,6 +7,7 @@
 mod connections;
 mod allowed_hosts;
 mod tls;
+pub mod push;
 pub mod webhook;
 
 use std::io::ErrorKind;

@@ -37,6 +37,7 @@ pub async fn look(
     let Some(control) = Control::connect(&setting.settings.state_dir).await? else {
         let mut agent = app::reader(
             &setting.settings,
+            app::deployments(&setting.settings).await?,
             quiet(Events::new(Vec::new())),
             CancellationToken::new(),
         )?;

@@ -18,6 +18,9 @@ mod recover;
 mod rollback;
 mod status;
 mod daemon;
+mod deployments;
+mod push;
+mod push_server;
 mod run;
 mod servers;
 mod standby;
@@ -132,6 +135,8 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Recover => recover::recover(&setting).await,
         Command::Config(_) => config::config(&setting),
         Command::Fleet(arguments) => Box::pin(fleet::fleet(&setting, *arguments)).await,
+        Command::Push(arguments) => Box::pin(push::push(&setting, arguments)).await,
+        Command::Deployments(arguments) => deployments::deployments(&setting, arguments).await,
         Command::Healthcheck => healthcheck::healthcheck(&setting).await,
         Command::Assist => Box::pin(self_update_helper::assist(&setting)).await,
     }

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
 use super::mirror_service::{begin_mirror, on_request};
+use super::push_server::PushServer;
 use super::servers::{
-    listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages, serve_webhook,
+    WebhookServer, listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages,
+    serve_webhook,
 };
 use super::stale_socket::{StaleSocket, exit_with_socket};
 use super::{CommandContext, Exit, load, standby, systemd};
 use crate::agent::{Ask, RunEnd};
 use crate::app::{self, FleetConnection};
 use crate::config::Settings;
+use crate::core::deployment::Deployments;
 
 /// Checks on schedule until it is stopped. SIGHUP reads the configuration again: a valid one is
 /// used after the current rounds and updates, an invalid or unusable one is reported and ignored.
@@ -92,6 +96,26 @@ async fn follow_configuration(
     }
 }
 
+/// Where an agent listens.
+struct Sockets {
+    pages: Option<TcpListener>,
+    webhooks: Option<WebhookServer>,
+    push: Option<PushServer>,
+}
+
+async fn listen(settings: &Settings, deployments: &Arc<Deployments>) -> anyhow::Result<Sockets> {
+    let pages = listen_for_pages(settings).await?;
+    let webhooks = match &settings.webhook {
+        Some(wanted) => Some(listen_for_webhooks(wanted).await?),
+        None => None,
+    };
+    let push = match &settings.push {
+        Some(wanted) => Some(PushServer::listen(wanted, Arc::clone(deployments)).await?),
+        None => None,
+    };
+    Ok(Sockets { pages, webhooks, push })
+}
+
 /// Runs the agent with these settings. Problems are found before anything is written.
 async fn serve(
     settings: &Settings,
@@ -108,19 +132,16 @@ async fn serve(
         Err(error) if has_waited && app::is_in_use(&error) => return Ok(RunEnd::SelfUpdating),
         checked => checked?,
     }
-    let listener = listen_for_pages(settings).await?;
-    let webhooks = match &settings.webhook {
-        Some(wanted) => Some(listen_for_webhooks(wanted).await?),
-        None => None,
-    };
-    let agent = app::agent(settings, process.listeners(), process.stop.clone())?;
+    let deployments = app::deployments(settings).await?;
+    let Sockets { pages, webhooks, push } = listen(settings, &deployments).await?;
+    let agent = app::agent(settings, deployments, process.listeners(), process.stop.clone())?;
     let mut agent = agent.with_heart(process.heart.clone());
     let mqtt = settings.mqtt.as_ref();
     let fleet = mqtt.map(|mqtt| app::fleet(settings, mqtt, process.boot(&agent))).transpose()?;
     // The servers of this agent end with it, and not only with the process.
     let end = process.stop.child_token();
     let tasks = TaskTracker::new();
-    if let Some(listener) = listener {
+    if let Some(listener) = pages {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     let sink = fleet.as_ref().map(FleetConnection::sink);
@@ -128,6 +149,9 @@ async fn serve(
     let handle = mirror.as_ref().map(|mirror| mirror.handle());
     if let Some(server) = webhooks {
         serve_webhook(server, app::hosts(settings), process, handle.clone(), &tasks, &end);
+    }
+    if let Some(server) = push {
+        server.serve(settings, process, &tasks, &end);
     }
     serve_control(settings, process, mirror.map(|it| on_request(it, &tasks, &end)), &tasks, &end);
     if let Some(connection) = fleet {

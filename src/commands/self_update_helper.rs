@@ -50,7 +50,12 @@ async fn take_engine_lock(
         )
     };
     while is_asked()? && !stop.is_cancelled() {
-        match app::agent(settings, quiet(Events::new(vec![Arc::new(LogListener)])), stop.clone()) {
+        match app::agent(
+            settings,
+            Arc::default(),
+            quiet(Events::new(vec![Arc::new(LogListener)])),
+            stop.clone(),
+        ) {
             Ok(agent) => return Ok(Some(agent)),
             Err(error) if app::is_in_use(&error) => {}
             Err(error) => return Err(error),

@@ -5,6 +5,7 @@
 //! Engine. It writes nothing until it has the lock.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// This agent does not work: it cannot listen, read the state directory, or reach the Engine.
 pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Result<bool> {
     let Some(self_update) = app::self_update(&settings.state_dir)? else { return Ok(false) };
-    let agent = app::reader(settings, process.listeners(), process.stop.clone())?;
+    let agent = app::reader(settings, Arc::default(), process.listeners(), process.stop.clone())?;
     if !agent.is_meant(&self_update).await? {
         return Ok(false);
     }

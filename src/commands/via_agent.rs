@@ -54,8 +54,13 @@ async fn alone<Q: RemoteQuestion>(
     terminal: Arc<TerminalListener>,
 ) -> anyhow::Result<Q::Document> {
     let stop = stop_on_signal()?;
-    let mut agent =
-        app::agent(&setting.settings, quiet(Events::new(vec![terminal])), stop.clone())?;
+    let deployments = app::deployments(&setting.settings).await?;
+    let mut agent = app::agent(
+        &setting.settings,
+        deployments,
+        quiet(Events::new(vec![terminal])),
+        stop.clone(),
+    )?;
     let reply = agent.answer(question).await;
     agent.release_engine_lock().await;
     let reply = reply?;

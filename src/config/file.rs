@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use crate::config::deployment;
 use crate::config::environment::Fragment;
 use crate::config::error::{ConfigError, ValueOrigin};
-use crate::config::keys::{self, Key, MIRROR, REGISTRIES, SENDERS, ValueKind};
+use crate::config::keys::{
+    self, DEPLOYMENT, Key, MIRROR, PUSH_ALLOW, REGISTRIES, SENDERS, ValueKind,
+};
 use crate::config::mirror;
+use crate::config::push;
 use crate::config::registries;
 use crate::config::settings::Tables;
 use crate::config::table::{TomlSource, as_table, in_order, wrong_type};
@@ -111,6 +115,10 @@ fn walk(
             contents.tables.senders = webhook::read_senders(source, value.get_ref(), &origin)?;
         } else if path == MIRROR {
             contents.tables.mirror = mirror::read(source, value.get_ref(), &origin)?;
+        } else if path == PUSH_ALLOW {
+            contents.tables.push = push::read_rules(source, value.get_ref(), &origin)?;
+        } else if path == DEPLOYMENT {
+            contents.tables.deployments = deployment::read(source, value.get_ref(), &origin)?;
         } else if keys::is_section(&path) {
             walk(source, &path, as_table(&path, value.get_ref(), &origin)?, contents)?;
         } else {

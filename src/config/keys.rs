@@ -36,6 +36,18 @@ pub const MIRROR_KEYS: [&str; 11] = [
     "rate",
 ];
 
+/// The tables of the rules of the push API. They have no variables.
+pub(super) const PUSH_ALLOW: &str = "push.allow";
+
+/// The keys of one rule of the push API.
+pub const PUSH_ALLOW_KEYS: [&str; 3] = ["client", "deployments", "acts"];
+
+/// The tables of the deployments. They have no variables.
+pub(super) const DEPLOYMENT: &str = "deployment";
+
+/// The keys of one deployment.
+pub const DEPLOYMENT_KEYS: [&str; 4] = ["name", "container", "create", "args"];
+
 /// What a value is in TOML. In a variable and on the command line all of them are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
@@ -72,9 +84,8 @@ const fn key(name: &'static str, kind: ValueKind, default: &'static str) -> Key 
     Key { name, kind, default: Some(default) }
 }
 
-/// All keys except those of registries, of senders of webhooks and of the mirror's rules, in the
-/// order of the documentation.
-pub const KEYS: [Key; 42] = [
+/// All keys except those in tables of lists and of registries, in the order of the documentation.
+pub const KEYS: [Key; 49] = [
     key("state_dir", ValueKind::Text, "/var/lib/pilotfish"),
     key("docker_host", ValueKind::Text, "unix:///var/run/docker.sock"),
     key("opt_in", ValueKind::Flag, "true"),
@@ -112,6 +123,13 @@ pub const KEYS: [Key; 42] = [
     key("fleet.index", ValueKind::Text, ""),
     key("fleet.waves", ValueKind::Text, ""),
     key("fleet.patience", ValueKind::Text, "24h"),
+    key("push.address", ValueKind::Text, ""),
+    key("push.cert_file", ValueKind::Text, ""),
+    key("push.key_file", ValueKind::Text, ""),
+    key("push.client_ca_file", ValueKind::Text, ""),
+    key("push.crl_file", ValueKind::Text, ""),
+    key("push.size_max", ValueKind::Text, "2GB"),
+    key("push.prefix", ValueKind::Text, ""),
     key("compat.watchtower", ValueKind::Flag, "false"),
     key("compat.scope", ValueKind::Text, ""),
     key("compat.lifecycle_hooks", ValueKind::Flag, "false"),
@@ -147,12 +165,13 @@ fn children(section: &str) -> Vec<&'static str> {
     if section.is_empty() {
         let first_part = |key: Key| key.name.split('.').next().unwrap_or(key.name);
         let mut names: Vec<_> =
-            KEYS.into_iter().map(first_part).chain([MIRROR, REGISTRIES]).collect();
+            KEYS.into_iter().map(first_part).chain([DEPLOYMENT, MIRROR, REGISTRIES]).collect();
         names.dedup();
         return names;
     }
     let below = |key: Key| key.name.strip_prefix(section)?.strip_prefix('.');
-    let tables = SENDERS.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+    let tables = [SENDERS, PUSH_ALLOW].into_iter();
+    let tables = tables.filter_map(|it| it.strip_prefix(section)?.strip_prefix('.'));
     KEYS.into_iter().filter_map(below).chain(tables).collect()
 }
 

@@ -50,6 +50,11 @@ impl<'a, 'i> ListedTable<'a, 'i> {
         name.clone_into(&mut self.name);
     }
 
+    /// Where it begins.
+    pub(super) fn origin(&self) -> &ValueOrigin {
+        &self.origin
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -2,6 +2,7 @@
 
 use toml::de::DeValue;
 
+use crate::config::bytes::parse_bytes;
 use crate::config::effective::Explained;
 use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::keys::{MIRROR, MIRROR_KEYS};
@@ -226,22 +227,9 @@ fn read_rate(table: &ListedTable<'_, '_>) -> Result<Option<(u64, String)>, Confi
     }
 }
 
-/// Bytes a second from `2MB/s`: a megabyte has a million of them, as in the output of `docker`.
+/// Bytes a second from `2MB/s`.
 fn parse_rate(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 7] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
-    ];
-    let text = text.trim();
-    let text = text.strip_suffix("/s")?.trim_end();
-    let (number, size) =
-        UNITS.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)))?;
-    number.trim_end().parse::<u64>().ok()?.checked_mul(size)
+    parse_bytes(text.trim().strip_suffix("/s")?)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //!
 //! Nothing else in the program reads the environment.
 
+mod bytes;
+mod deployment;
 mod docker;
 mod effective;
 mod environment;
@@ -20,6 +22,7 @@ mod keys;
 mod listed_table;
 mod mirror;
 mod mqtt;
+mod push;
 mod registries;
 mod settings;
 mod table;
@@ -28,15 +31,19 @@ mod webhook;
 // From Watchtower's settings to Pilotfish's.
 pub mod watchtower;
 
+pub use deployment::{DeploymentSettings, DeploymentSource};
 pub use docker::{DockerHost, DockerHostError, DockerTls};
 pub use effective::Explained;
 pub use environment::Environment;
 pub use error::{ConfigError, ValueOrigin};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use fleet::FleetSettings;
-pub use keys::{KEYS, Key, MIRROR_KEYS, REGISTRY_KEYS, SENDER_KEYS, ValueKind};
+pub use keys::{
+    DEPLOYMENT_KEYS, KEYS, Key, MIRROR_KEYS, PUSH_ALLOW_KEYS, REGISTRY_KEYS, SENDER_KEYS, ValueKind,
+};
 pub use mirror::MirrorSettings;
 pub use mqtt::MqttSettings;
+pub use push::{PushAddress, PushFiles, PushSettings};
 pub use registries::RegistryHostSettings;
 pub use settings::{LogFormat, LogLevel, Settings};
 pub use webhook::{WebhookSenderSettings, WebhookSettings, WebhookTls};

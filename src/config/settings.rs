@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::deployment::{DeploymentSettings, DeploymentTables};
 use crate::config::docker::{DockerHost, DockerTls};
 use crate::config::effective::{Effective, Explained};
 use crate::config::environment::{DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, Environment};
@@ -14,6 +16,7 @@ use crate::config::error::{ConfigError, ValueOrigin};
 use crate::config::fleet::FleetSettings;
 use crate::config::mirror::{MirrorRules, MirrorSettings};
 use crate::config::mqtt::MqttSettings;
+use crate::config::push::{PushRules, PushSettings};
 use crate::config::registries::{Registries, RegistryHostSettings};
 use crate::config::time_zone;
 use crate::config::webhook::{self, Senders, WebhookSettings};
@@ -59,6 +62,8 @@ pub(super) struct Tables {
     pub(super) registries: Registries,
     pub(super) senders: Senders,
     pub(super) mirror: MirrorRules,
+    pub(super) push: PushRules,
+    pub(super) deployments: DeploymentTables,
 }
 
 /// The valid configuration.
@@ -106,6 +111,9 @@ pub struct Settings {
     pub fleet: FleetSettings,
     /// The rules of the mirror.
     pub mirror: Vec<MirrorSettings>,
+    /// The push API; absent: none.
+    pub push: Option<PushSettings>,
+    pub deployments: Vec<DeploymentSettings>,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
     pub log_format: LogFormat,
@@ -129,8 +137,11 @@ impl Settings {
         explained.extend(explain_docker(environment));
         explained.extend(tables.senders.explained.iter().cloned());
         explained.extend(tables.mirror.explained);
+        explained.extend(tables.push.explained.iter().cloned());
+        explained.extend(tables.deployments.explained.iter().cloned());
         explained.extend(tables.registries.explained);
         let mqtt = MqttSettings::read(effective)?;
+        let deployments = tables.deployments.named(effective)?;
         Ok(Self {
             state_dir: effective.read("state_dir", parse_state_dir)?,
             docker_tls: DockerTls::from_environment(environment)?,
@@ -153,6 +164,8 @@ impl Settings {
             fleet: FleetSettings::read(effective, mqtt.is_some())?,
             mqtt,
             mirror: tables.mirror.rules,
+            push: PushSettings::read(effective, tables.push, &deployments)?,
+            deployments,
             watchtower: read_watchtower(effective)?,
             log_format: effective.read("log.format", |text| choose(text, LOG_FORMATS))?,
             log_level: effective.read("log.level", |text| choose(text, LOG_LEVELS))?,
@@ -169,6 +182,7 @@ impl Settings {
         PolicyDefaults {
             opt_in: self.opt_in,
             trusts_image_labels: self.trust_image_labels,
+            deployments: Arc::default(),
             update_window: self.update_window.clone(),
             health_timeout: self.health_timeout,
             health_stable: self.health_stable,

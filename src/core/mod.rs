@@ -20,6 +20,12 @@ pub mod subject;
 pub mod policy;
 // Schedules, windows, and wall-clock time.
 pub mod time;
+// Archives of images: read while they are uploaded.
+pub mod archive;
+// Services whose images are pushed to this machine, without a registry.
+pub mod deployment;
+// Clients of the push API, and what they may do.
+pub mod push;
 // Many devices and a broker: messages, and the rules of a staged rollout.
 pub mod fleet;
 // The mirror: what is copied between registries, in which order, and what is refused.

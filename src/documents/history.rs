@@ -47,6 +47,9 @@ pub struct UpdateRow {
     /// What only a group has.
     #[serde(flatten)]
     pub group: GroupRecord,
+    /// The client that asked for it through the push API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl UpdateRow {
@@ -89,6 +92,7 @@ impl From<&Record> for UpdateRow {
             log: record.log.clone(),
             dependents: record.dependents.clone(),
             group: record.group.clone(),
+            by: record.by.clone(),
         }
     }
 }

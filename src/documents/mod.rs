@@ -10,6 +10,7 @@
 mod answer;
 mod check;
 mod container;
+mod deployment;
 mod event;
 mod fleet;
 mod fleet_overview;
@@ -25,6 +26,10 @@ mod status;
 pub use answer::{AllowedDocument, AnswerLine, RecoveryDocument, RollbackDocument};
 pub use check::{CheckDocument, IgnoredLabelsRow};
 pub use container::ContainerRow;
+pub use deployment::{
+    ClientActRow, DeploymentRow, DeploymentsDocument, LayersDocument, LogDocument, PushDocument,
+    RefusalDocument,
+};
 pub use event::{EventDocument, EventRow, PullProgressDocument, TriggerDocument};
 pub use fleet::{AgentMessage, ContainerMessage, EventMessage};
 pub use fleet_overview::{

@@ -115,6 +115,14 @@ pub trait Containers: Send + Sync + 'static {
     /// Starts a container. A running container is no error.
     fn start(&self, container: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Stops and starts a container, in one call: if this program ends meanwhile, the Engine starts
+    /// it all the same.
+    fn restart(
+        &self,
+        container: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
     /// Renames a container.
     fn rename(
         &self,

@@ -1,11 +1,15 @@
 //! The calls for images.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 use super::EngineError;
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::load_answer::LoadAnswer;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::update::event::PullProgress;
 
@@ -64,6 +68,13 @@ pub trait Images: Send + Sync + 'static {
         credentials: Option<Credentials>,
         progress: &(dyn Fn(&PullProgress) + Send + Sync),
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Loads an image archive while it arrives. An error in the stream breaks the request off, and
+    /// then the Engine keeps nothing. Whether it was loaded is in the answer.
+    fn load(
+        &self,
+        archive: BoxStream<'static, io::Result<Bytes>>,
+    ) -> impl Future<Output = Result<LoadAnswer, EngineError>> + Send;
 
     /// Makes `name:tag` point at an image; moves the tag if it exists.
     fn tag(

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
+use crate::core::docker::reference::Platform;
 pub use containers::{ContainerEvent, Containers, CreatedFrom, Listed, PathStat};
 pub use error::EngineError;
 pub use images::{ImageFacts, Images, ListedImage};
@@ -31,6 +32,8 @@ pub use volumes::Volumes;
 pub struct EngineInfo {
     /// The negotiated API version.
     pub api: ApiVersion,
+    /// Its platform. The variant of an ARM is not known.
+    pub platform: Platform,
     /// Its own version, for people.
     pub version: String,
     /// Whether it can change a container's restart policy; Podman cannot.

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Places;
+use crate::core::subject::Subject;
 use crate::core::update::event::{Event, Listener};
 use crate::core::update::plan::Plan;
 use crate::core::update::{Mark, Note, Step};
@@ -36,6 +37,12 @@ impl<P: Ports> UpdateContext<'_, P> {
     /// Warns about the container of a plan.
     pub(super) fn warn(&self, plan: &Plan, detail: impl Into<String>) {
         let subject = Some(plan.subject());
+        self.listener.receive(&Event::Warning { subject, detail: detail.into() });
+    }
+
+    /// Warns about a container.
+    pub(super) fn warn_about(&self, container: &str, detail: impl Into<String>) {
+        let subject = Some(Subject::container(container));
         self.listener.receive(&Event::Warning { subject, detail: detail.into() });
     }
 

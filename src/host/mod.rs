@@ -1,5 +1,7 @@
 //! Layer 1: the machine: its clock, its boot, its disks, and probes of ports.
 
+mod docker_cli;
+mod passed_socket;
 mod probe;
 mod process;
 mod visible_paths;
@@ -14,6 +16,9 @@ use tokio::sync::Mutex;
 use crate::core::decide::engine_lock::ProcessIdentity;
 use crate::core::decide::start_requirements::{Presence, VisibleDirectory};
 use crate::core::docker::image_store::{self, ImageStore};
+
+pub use docker_cli::{DockerCliError, record_create};
+pub use passed_socket::passed_socket;
 
 /// Longest time to check a path. A network file system whose server is gone never answers.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);

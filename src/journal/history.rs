@@ -90,6 +90,7 @@ mod tests {
 
     fn record(id: &str, log: &str) -> Record {
         Record {
+            by: None,
             id: id.into(),
             subject: Subject::container("till"),
             image: "shop/till".into(),

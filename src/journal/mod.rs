@@ -9,10 +9,12 @@ mod agent_id;
 mod self_update;
 mod fleet;
 mod starts;
+mod audit;
 mod history;
 mod lock;
 mod mirror;
 mod modes;
+mod push;
 mod service_journal;
 mod update_journal;
 
@@ -23,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::core::decide::memory::Memory;
+pub use audit::AuditLog;
 use disk::TEMPORARY_SUFFIX;
 pub use disk::{Disk, RealDisk};
 pub use service_journal::ServiceJournal;
@@ -105,13 +108,14 @@ pub struct StateDirectory<D> {
 }
 
 /// The files that are replaced as a whole.
-const REPLACED_FILES: [&str; 7] = [
+const REPLACED_FILES: [&str; 8] = [
     "layout",
     MEMORY_FILE,
     "history.jsonl",
     "handover.json",
     "fleet.json",
     "mirror.json",
+    "push.json",
     "starts",
 ];
 

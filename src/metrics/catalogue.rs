@@ -105,6 +105,8 @@ catalogue! {
         "Updates of services that ended, by service and outcome; absent without services.";
     SERVICE_TASKS: Gauge "pilotfish_service_tasks" ["service", "state"]
         "Tasks that a service shall run, by their state in the last check; absent without services.";
+    PUSH_REQUESTS: Counter "pilotfish_push_requests_total" ["deployment", "act", "outcome"]
+        "Requests to the push API by deployment, act and outcome; both are empty if the client has no valid certificate.";
     MIRROR_BYTES: Counter "pilotfish_mirror_bytes_total" ["rule"]
         "Bytes of blobs that the source of a mirror rule sent; absent without rules.";
     MIRROR_COPIED: Counter "pilotfish_mirror_copied_total" ["rule", "outcome"]

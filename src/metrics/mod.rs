@@ -61,6 +61,7 @@ pub struct Metrics {
     mqtt: MqttMetrics,
     mirror: MirrorMetrics,
     webhooks: IntCounterVec,
+    push_requests: IntCounterVec,
     /// The registries that have series.
     registries: Mutex<BTreeSet<String>>,
 }
@@ -84,6 +85,7 @@ impl Metrics {
             mqtt: MqttMetrics::new()?,
             mirror: MirrorMetrics::new()?,
             webhooks: counter(&catalogue::WEBHOOKS)?,
+            push_requests: counter(&catalogue::PUSH_REQUESTS)?,
             registries: Mutex::default(),
         };
         metrics.register()?;
@@ -95,7 +97,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(self.checks.clone()),
             Box::new(self.check_duration.clone()),
             Box::new(self.service_gap.clone()),
@@ -103,6 +105,7 @@ impl Metrics {
             Box::new(self.rate_limit_remaining.clone()),
             Box::new(self.pulled_bytes.clone()),
             Box::new(self.webhooks.clone()),
+            Box::new(self.push_requests.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -143,6 +146,11 @@ impl Metrics {
     /// Counts a webhook. The senders are those of the configuration, so there are few series.
     pub fn webhook(&self, sender: &str, outcome: &str) {
         self.webhooks.with_label_values(&[sender, outcome]).inc();
+    }
+
+    /// Counts a request of the push API. The deployments are those of the configuration, or empty.
+    pub fn push_request(&self, deployment: &str, act: &str, outcome: &str) {
+        self.push_requests.with_label_values(&[deployment, act, outcome]).inc();
     }
 
     /// The label of a registry: its name, if it is one of the first.

@@ -40,6 +40,7 @@ use crate::core::decide::evidence::{Evidence, missing};
 use crate::core::decide::memory::Memory;
 use crate::core::decide::observation::{Observation, Offered, OpenUpdate, Previous, Running};
 use crate::core::decide::origin::{ImageOrigin, OriginTraces, is_written_as_id, known};
+use crate::core::deployment::DeploymentFacts;
 use crate::core::docker::names;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::hooks::{Hook, Moment};
@@ -233,13 +234,41 @@ fn opted_in<'a>(
         // If the image is not known, the labels count, and the container is not touched, because
         // what it runs is not known either.
         let of_image = cache.image_labels(listed).unwrap_or(&NO_LABELS);
-        match own_labels::read(&listed.labels, of_image, defaults) {
+        let of_deployment = defaults.deployments.of_container(&listed.name);
+        let selection = match of_deployment {
+            Some(_) => read_opted_in(&listed.labels, of_image, defaults),
+            None => own_labels::read(&listed.labels, of_image, defaults),
+        };
+        match selection {
             Selection::OptedOut => None,
             Selection::Watched(policy) => Some((listed, Ok(policy))),
             Selection::BadLabels(errors) => Some((listed, Err(errors))),
         }
     };
     list.iter().filter_map(read).collect()
+}
+
+/// The policy of a container that a deployment opts in.
+fn read_opted_in(labels: &Labels, of_image: &Labels, defaults: &PolicyDefaults) -> Selection {
+    let defaults = PolicyDefaults { opt_in: false, ..defaults.clone() };
+    own_labels::read(labels, of_image, &defaults)
+}
+
+/// What is known of a container because it belongs to a deployment.
+fn deployment_facts(
+    scope: &Scope<'_>,
+    listed: &Listed,
+    cache: &Cache,
+) -> Option<Box<DeploymentFacts>> {
+    let deployment = scope.defaults.deployments.of_container(&listed.name)?;
+    let of_image = cache.image_labels(listed).unwrap_or(&NO_LABELS);
+    let alone = own_labels::read(&listed.labels, of_image, scope.defaults);
+    Some(Box::new(DeploymentFacts {
+        name: deployment.name.clone(),
+        is_watched_anyway: alone != Selection::OptedOut,
+        pushed: scope.memory.pushed.get(&listed.image_id).cloned(),
+        stopped: scope.memory.stopped.get(&listed.name).cloned(),
+    }))
 }
 
 /// The facts from the Engine and the machine.
@@ -274,6 +303,7 @@ fn observe(
         reference,
         policy,
         running,
+        deployment: deployment_facts(scope, listed, told.cache),
         previous: Previous::None,
         offered: Offered::Unasked,
         hold: None,

@@ -21,6 +21,7 @@ pub fn record(id: &str, outcome: Outcome) -> Record {
     let minutes = TimeDelta::minutes(id.parse().expect("a number"));
     let well = outcome == Outcome::Updated;
     Record {
+        by: None,
         id: id.into(),
         subject: Subject::container("till"),
         image: "shop/till:1".into(),

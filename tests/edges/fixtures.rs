@@ -99,6 +99,7 @@ pub fn snapshot() -> Snapshot {
 
 pub fn record(container: &str, outcome: Outcome, reason: Option<&str>) -> Record {
     Record {
+        by: None,
         id: format!("20261120T120000.000Z-{container}"),
         subject: Subject::container(container),
         image: format!("shop.example:5000/front/{container}:1"),

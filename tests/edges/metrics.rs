@@ -23,7 +23,7 @@ use crate::golden;
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-const DOCUMENTED: [(&str, &str, &[&str]); 29] = [
+const DOCUMENTED: [(&str, &str, &[&str]); 30] = [
     ("pilotfish_build_info", "gauge", &["version", "target"]),
     ("pilotfish_checks_total", "counter", &["outcome"]),
     ("pilotfish_check_duration_seconds", "histogram", &[]),
@@ -57,6 +57,7 @@ const DOCUMENTED: [(&str, &str, &[&str]); 29] = [
     ),
     ("pilotfish_service_updates_total", "counter", &["service", "outcome"]),
     ("pilotfish_service_tasks", "gauge", &["service", "state"]),
+    ("pilotfish_push_requests_total", "counter", &["deployment", "act", "outcome"]),
     ("pilotfish_mirror_bytes_total", "counter", &["rule"]),
     ("pilotfish_mirror_copied_total", "counter", &["rule", "outcome"]),
     ("pilotfish_mirror_lag_seconds", "gauge", &["rule"]),
@@ -112,6 +113,7 @@ fn busy() -> Metrics {
     metrics.request("docker.io", "429");
     metrics.rate_limit_remaining("docker.io", 97);
     metrics.webhook("ghcr", "accepted");
+    metrics.push_request("till", "load", "updated");
     metrics.webhook("", "unauthorized");
     metrics.mqtt_connected(true);
     metrics.mqtt_refused("not_json");

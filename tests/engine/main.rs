@@ -51,6 +51,10 @@ mod projects;
 #[cfg(test)]
 mod pulls;
 #[cfg(test)]
+mod push;
+#[cfg(test)]
+mod push_api;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod reload;

@@ -81,7 +81,7 @@ impl Image {
     pub fn new(name: &str, behaviour: Behaviour) -> Self {
         Self {
             name: name.to_owned(),
-            config: Digest::of(format!("config {name}").as_bytes()),
+            config: Digest::of(configuration(name).as_bytes()),
             manifest: Digest::of(format!("manifest {name}").as_bytes()),
             behaviour,
             except: BTreeMap::new(),
@@ -117,11 +117,60 @@ impl Image {
         self.except.get(service).copied().unwrap_or(self.behaviour)
     }
 
+    /// The digest of its only layer, unpacked.
+    pub fn layer(&self) -> Digest {
+        layer(&self.name)
+    }
+
+    /// As `docker save` writes it.
+    pub fn archive(&self) -> Vec<u8> {
+        let config = format!("{}.json", self.config.hex());
+        let list = json!([{ "Config": config, "RepoTags": ["till:v1"], "Layers": ["layer.tar"] }]);
+        let mut archive = Vec::new();
+        add_file(&mut archive, "layer.tar", format!("layer of {}", self.name).as_bytes());
+        add_file(&mut archive, &config, configuration(&self.name).as_bytes());
+        add_file(&mut archive, "manifest.json", list.to_string().as_bytes());
+        archive.resize(archive.len() + 1024, 0);
+        archive
+    }
+
     /// The digest of an index that holds this image. Each edition is the same image, published once
     /// more.
     pub fn index(&self, edition: u32) -> Digest {
         Digest::of(format!("index {edition} of {}", self.name).as_bytes())
     }
+}
+
+fn layer(name: &str) -> Digest {
+    Digest::of(format!("layer of {name}").as_bytes())
+}
+
+/// The configuration in the archive of an image.
+fn configuration(name: &str) -> String {
+    let rootfs = json!({ "type": "layers", "diff_ids": [layer(name)] });
+    json!({ "os": "linux", "architecture": "arm64", "model": name, "rootfs": rootfs }).to_string()
+}
+
+/// The name of the image in an archive.
+pub fn archived_name(archive: &[u8]) -> String {
+    let text = String::from_utf8_lossy(archive);
+    let (_, rest) = text.split_once("\"model\":\"").expect("an image of the model");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// Adds a file to a tar archive.
+fn add_file(archive: &mut Vec<u8>, name: &str, content: &[u8]) {
+    let mut header = [0_u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    header[148..156].fill(b' ');
+    header[156] = b'0';
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    archive.extend_from_slice(&header);
+    archive.extend_from_slice(content);
+    archive.resize(archive.len().next_multiple_of(512), 0);
 }
 
 fn document(name: &str, behaviour: Behaviour) -> Value {

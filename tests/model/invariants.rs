@@ -396,7 +396,10 @@ impl<'a> InvariantChecker<'a> {
             let is_recorded = own.iter().any(|(outcome, to)| {
                 let offered = to.as_ref().and_then(|to| self.state.registry.behind(to));
                 *outcome != Outcome::Updated
-                    && offered.is_some_and(|image| refusal.digests.contains(&image.manifest))
+                    && offered.is_some_and(|image| {
+                        let digests = [&image.manifest, &image.config];
+                        digests.into_iter().any(|it| refusal.digests.contains(it))
+                    })
             });
             if !is_recorded {
                 self.found.push(format!("I7: {name}: a refusal is not in the history"));

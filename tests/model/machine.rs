@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use pilotfish::core::deployment::Deployments;
 use pilotfish::core::update::history::{Cause, Record};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ pub struct MachineState {
     pub engine: State,
     pub files: Files,
     pub registry: RegistryContent,
+    /// The deployments of the agent's configuration.
+    pub deployments: Arc<Deployments>,
     /// How far the wall clock is ahead, in milliseconds.
     pub clock_ahead: i64,
     pub boots: u32,
@@ -118,6 +121,7 @@ impl Machine {
             engine: State::new(),
             files: Files::default(),
             registry: RegistryContent::default(),
+            deployments: Arc::default(),
             clock_ahead: 0,
             boots: 1,
             lives: 0,

@@ -15,6 +15,7 @@
 //! projects     a group with a job: every crash point
 //! side_by_side two updates in flight
 //! start_first  both containers serve for a moment: every crash point, and no gap
+//! pushes       every crash point of a push to a deployment
 //! schedules    random faults from a seed
 //! ```
 
@@ -34,6 +35,7 @@ mod invariants;
 mod label_hooks;
 mod machine;
 mod projects;
+mod pushes;
 mod registry;
 mod scenarios;
 mod schedules;

@@ -52,8 +52,10 @@ impl RegistryContent {
         Some((index, self.indexes.get(index)?))
     }
 
-    pub fn behind(&self, index: &Digest) -> Option<&Arc<Image>> {
-        self.indexes.get(index)
+    /// The image that a digest stands for: that of an index, or the ID of a pushed image.
+    pub fn behind(&self, digest: &Digest) -> Option<&Arc<Image>> {
+        let is_it = |image: &&Arc<Image>| image.config == *digest || image.manifest == *digest;
+        self.indexes.get(digest).or_else(|| self.images.values().find(is_it))
     }
 
     pub fn with_manifest(&self, manifest: &Digest) -> Option<&Arc<Image>> {

@@ -119,6 +119,7 @@ fn log_end(machine: &Machine, end: End) {
         End::Round(Err(error)) => machine.log(format!("the round could not run: {error}")),
         End::Refused(error) => machine.log(format!("the agent cannot begin: {error}")),
         // The transcript already names the fault.
+        End::Pushed(end) => machine.log(end),
         End::Crash(_) => {}
     }
 }

@@ -105,7 +105,9 @@ async fn one(number: usize, keeps_transcript: bool, results: &mut Results) -> Ve
                 machine.plan_check(machine.now());
             }
             End::Crash(_) | End::Over => {}
-            End::Refused(_) | End::Round(_) => tokio::time::sleep(SECOND).await,
+            End::Refused(_) | End::Round(_) | End::Pushed(_) => {
+                tokio::time::sleep(SECOND).await;
+            }
         }
         let state = machine.copy();
         machine = Machine::from(state);

@@ -26,6 +26,7 @@ use crate::engine::FakeEngine;
 use crate::fault::Fault;
 use crate::host::FakeHost;
 use crate::machine::Machine;
+use crate::pushes;
 use crate::registry::FakeRegistry;
 
 /// The agent's state directory.
@@ -44,6 +45,8 @@ pub enum Job {
     Run(Duration),
     /// `pilotfish update`.
     Round(RoundRequest),
+    /// An agent runs, and a client pushes this image to the deployment.
+    Push(String),
 }
 
 /// How a run of the agent ended.
@@ -51,6 +54,8 @@ pub enum Job {
 pub enum End {
     /// By itself, or after SIGTERM.
     Over,
+    /// A push, in words.
+    Pushed(String),
     /// A round, with its result.
     Round(Result<RoundEnd, String>),
     /// It was killed, or the power went.
@@ -103,10 +108,13 @@ pub fn agent(
     let ear = Arc::new(ModelListener(Arc::clone(machine)));
     let (snapshot, seen) = watch::channel(Arc::default());
     let events = Events::new(vec![ear.clone()]);
-    Ok((Agent::new(Arc::new(world), settings(), events, ear, snapshot, stop), seen))
+    Ok((Agent::new(Arc::new(world), settings(machine), events, ear, snapshot, stop), seen))
 }
 
 async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
+    if let Job::Push(image) = &job {
+        return End::Pushed(Box::pin(pushes::push(&machine, image, stop)).await);
+    }
     let mut agent = match agent(&machine, stop) {
         Ok((agent, _)) => agent,
         Err(error) => return End::Refused(error.to_string()),
@@ -124,13 +132,15 @@ async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {
             }
             End::Over
         }
+        Job::Push(_) => End::Over,
     }
 }
 
-fn settings() -> AgentSettings {
+fn settings(machine: &Machine) -> AgentSettings {
     AgentSettings {
         defaults: PolicyDefaults {
             trusts_image_labels: false,
+            deployments: Arc::clone(&machine.lock().deployments),
             opt_in: true,
             update_window: Windows::always(),
             health_timeout: Duration::from_secs(60),

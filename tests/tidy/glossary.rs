@@ -16,7 +16,8 @@ const MODULES_OF_A_DOMAIN_WORD: usize = 6;
 const PLACES_MIN: usize = 10;
 
 /// Words of the field itself: Docker, OCI and cron define them. And errors explain themselves.
-const KNOWN_TO_THE_FIELD: [&str; 3] = ["RestartPolicy", "Healthcheck", "Zone"];
+const KNOWN_TO_THE_FIELD: [&str; 5] =
+    ["RestartPolicy", "Healthcheck", "Zone", "Manifest", "Document"];
 
 /// A row of the glossary: `| word | `file` `Type` | sentence |`.
 struct Entry {

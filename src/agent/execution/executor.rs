@@ -11,6 +11,7 @@ use super::engine_lock::EngineLock;
 use super::recovery::Swept;
 use crate::agent::RoundError;
 use crate::agent::context::Context;
+use crate::agent::deployments::prepare::PushPrepared;
 use crate::agent::handle::question::AskError;
 use crate::agent::round::DueContainer;
 use crate::agent::round::facts::LookFacts;
@@ -32,6 +33,8 @@ pub(in crate::agent) enum TaskOutcome {
     Prepared(Box<Prepared>),
     /// A rollback by hand is planned, or not possible.
     RollbackPrepared(Box<RollbackPrepared>),
+    /// A push is planned, or not possible.
+    PushPrepared(Box<PushPrepared>),
     /// The recovery of open updates has ended.
     Recovered {
         swept: Result<Swept, RoundError>,
@@ -133,7 +136,7 @@ impl<P: Ports> Executor<P> {
     /// previous image.
     pub(in crate::agent) async fn prepare_rollback(
         &mut self,
-        container: &str,
+        (container, by): (&str, Option<String>),
         cache: Arc<Cache>,
         circumstances: Circumstances,
         (run, in_flight): (RecoveryRun, &BTreeSet<String>),
@@ -147,6 +150,12 @@ impl<P: Ports> Executor<P> {
             // The error of the recovery is the answer.
             Err(_) => Ok(None),
         };
+        let plan = plan.map(|plan| {
+            plan.map(|mut rollback| {
+                rollback.plan.by = by;
+                rollback
+            })
+        });
         RollbackPrepared { container: container.to_owned(), recovered, plan }
     }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gate::Stopped;
 use crate::agent::RoundError;
 use crate::agent::context::Context;
-use crate::agent::handle::question::{Answer, AskError, RollbackEnd};
+use crate::agent::deployments::order::{ClientAnswer, PushOrder, RollbackAnswer};
+use crate::agent::handle::question::{AskError, RollbackEnd};
 use crate::agent::round::RoundId;
 use crate::core::decide::observation::{Observation, Readiness};
 use crate::core::decide::snapshot::ActiveUpdate;
@@ -31,7 +32,9 @@ pub(in crate::agent) enum Waiting {
     /// A round, which reports on the container.
     Round(RoundId, Box<Observation>),
     /// A person who asked for a rollback.
-    Asker(Answer<RollbackEnd>),
+    Asker(RollbackAnswer),
+    /// A client that pushed an image, or that applies a changed definition.
+    Client(Box<PushOrder>, ClientAnswer),
 }
 
 /// One update in flight, or one pull before its window.

@@ -22,8 +22,9 @@ pub(in crate::agent) mod recovery;
 
 use std::collections::BTreeSet;
 
+use crate::agent::deployments::order::{ClientAnswer, PushOrder, RollbackAnswer};
 use crate::agent::handle::answers::{WaitingAsk, WaitingKind};
-use crate::agent::handle::question::{Answer, RecoverEnd, RollbackEnd};
+use crate::agent::handle::question::{Answer, RecoverEnd};
 use crate::agent::round::{DueContainer, QueuedRound, Reply, RoundId};
 use crate::agent::tasks::TaskResult;
 use crate::agent::{Agent, RoundRequest};
@@ -45,7 +46,8 @@ pub(in crate::agent) struct RunningTask {
 pub(in crate::agent) enum Requester {
     Nobody,
     Round(RoundId),
-    RollBack(Trigger, Answer<RollbackEnd>),
+    RollBack(Trigger, RollbackAnswer),
+    Push(Trigger, ClientAnswer),
     Recover(Trigger, Answer<RecoverEnd>),
 }
 
@@ -54,6 +56,7 @@ impl<P: Ports> Agent<P> {
     pub(in crate::agent) fn names_at_work(&self) -> BTreeSet<String> {
         let mut names = self.updates.names();
         names.extend(self.work.iter().flat_map(|work| work.names.iter().cloned()));
+        names.extend(self.deployments.names());
         names
     }
 
@@ -62,6 +65,7 @@ impl<P: Ports> Agent<P> {
     pub(in crate::agent) fn busy_names(&self) -> BTreeSet<String> {
         let mut busy = self.updates.names();
         busy.extend(self.swarm.busy());
+        busy.extend(self.deployments.names());
         if let Some(work) = self.work.as_ref().filter(|work| !work.is_recovering) {
             busy.extend(work.names.iter().cloned());
         }
@@ -186,20 +190,45 @@ impl<P: Ports> Agent<P> {
                 self.recover_for(names, true, Requester::Recover(trigger, answer));
             }
             WaitingKind::RollBack(name, names, answer) => {
-                self.prepare_rollback(name, names, Requester::RollBack(trigger, answer));
+                self.prepare_rollback(name, names, trigger, answer);
             }
+            WaitingKind::Push(order, answer) => self.prepare_push(*order, trigger, answer),
         }
     }
 
-    fn prepare_rollback(&mut self, name: String, names: BTreeSet<String>, requester: Requester) {
+    fn prepare_push(&mut self, order: PushOrder, trigger: Trigger, answer: ClientAnswer) {
+        let request = RoundRequest { force: order.force, ..RoundRequest::default() };
+        let circumstances = self.circumstances(&request);
+        let (cache, in_flight) = (self.cache.clone(), self.updates.names());
+        let run = self.recovery.begin_run(false, self.updates.plans());
+        let names = BTreeSet::from([order.deployment.container.clone()]);
+        let requester = Requester::Push(trigger, answer);
+        let Some(mut executor) = self.take_executor(names, requester) else { return };
+        self.tasks.act(async move {
+            let push = executor.prepare_push(order, cache, circumstances, (run, &in_flight));
+            let outcome = TaskOutcome::PushPrepared(Box::new(Box::pin(push).await));
+            TaskResult::ExecutorDone(executor, outcome)
+        });
+    }
+
+    fn prepare_rollback(
+        &mut self,
+        name: String,
+        names: BTreeSet<String>,
+        trigger: Trigger,
+        answer: RollbackAnswer,
+    ) {
+        let by = answer.by().map(str::to_owned);
+        let requester = Requester::RollBack(trigger, answer);
         let circumstances =
             self.circumstances(&RoundRequest { force: true, ..RoundRequest::default() });
         let (cache, in_flight) = (self.cache.clone(), self.updates.names());
         let run = self.recovery.begin_run(false, self.updates.plans());
         let Some(mut executor) = self.take_executor(names, requester) else { return };
         self.tasks.act(async move {
-            let prepared =
-                executor.prepare_rollback(&name, cache, circumstances, (run, &in_flight)).await;
+            let prepared = executor
+                .prepare_rollback((&name, by), cache, circumstances, (run, &in_flight))
+                .await;
             TaskResult::ExecutorDone(executor, TaskOutcome::RollbackPrepared(Box::new(prepared)))
         });
     }
@@ -224,7 +253,9 @@ impl<P: Ports> Agent<P> {
                     trigger = round.order.trigger;
                 }
             }
-            Requester::RollBack(asked, _) | Requester::Recover(asked, _) => trigger = *asked,
+            Requester::RollBack(asked, _)
+            | Requester::Push(asked, _)
+            | Requester::Recover(asked, _) => trigger = *asked,
         }
         executor.context = self.context.for_trigger(trigger);
         self.work = Some(RunningTask { names, is_recovering: false, requester });

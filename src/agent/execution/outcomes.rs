@@ -8,6 +8,7 @@ use super::in_flight::{EndedUpdate, UpdateId, UpdateResult, Waiting, footprint};
 use super::recovery::Swept;
 use super::{Requester, RunningTask};
 use crate::agent::context::Context;
+use crate::agent::deployments::order::RollbackAnswer;
 use crate::agent::handle::question::{Answer, AskError, RecoverEnd, RollbackEnd};
 use crate::agent::round::{DueContainer, RoundId};
 use crate::agent::tasks::TaskResult;
@@ -64,7 +65,16 @@ impl<P: Ports> Agent<P> {
             (TaskOutcome::Dropped(are_left), _) => {
                 self.has_prefetched_images = are_left.unwrap_or(self.has_prefetched_images);
             }
-            (TaskOutcome::Prepared(_) | TaskOutcome::RollbackPrepared(_), _) => {}
+            (TaskOutcome::PushPrepared(prepared), Requester::Push(trigger, answer)) => {
+                self.note_touched(names);
+                self.push_prepared(*prepared, trigger, answer).await;
+            }
+            (
+                TaskOutcome::Prepared(_)
+                | TaskOutcome::RollbackPrepared(_)
+                | TaskOutcome::PushPrepared(_),
+                _,
+            ) => {}
         }
         if is_recovering {
             for order in std::mem::take(&mut self.postponed) {
@@ -84,7 +94,7 @@ impl<P: Ports> Agent<P> {
     }
 
     /// Marks earlier observations of these containers as out of date.
-    fn note_touched(&mut self, names: BTreeSet<String>) {
+    pub(in crate::agent) fn note_touched(&mut self, names: BTreeSet<String>) {
         self.acts += 1;
         let acts = self.acts;
         self.touched.extend(names.into_iter().map(|name| (name, acts)));
@@ -142,7 +152,11 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    fn begin_update(&mut self, decision: Decision, waiting: Waiting) -> UpdateId {
+    pub(in crate::agent) fn begin_update(
+        &mut self,
+        decision: Decision,
+        waiting: Waiting,
+    ) -> UpdateId {
         if let Waiting::Round(id, _) = &waiting {
             self.rounds.entry(*id).and_modify(|round| round.acting += 1);
         }
@@ -156,7 +170,7 @@ impl<P: Ports> Agent<P> {
         &mut self,
         prepared: RollbackPrepared,
         trigger: Trigger,
-        answer: Answer<RollbackEnd>,
+        answer: RollbackAnswer,
     ) {
         let RollbackPrepared { container, recovered, plan } = prepared;
         let recovered = recovered.and_then(|swept| self.settle(swept));
@@ -168,20 +182,13 @@ impl<P: Ports> Agent<P> {
             Ok(Some(plan)) => self.begin_rollback(plan, trigger, answer),
             Ok(None) => {
                 self.is_self_updating = true;
-                let _ = answer.send(Ok(RollbackEnd::SelfUpdating { container }));
+                answer.send(Ok(RollbackEnd::SelfUpdating { container }));
             }
-            Err(error) => {
-                let _ = answer.send(Err(error));
-            }
+            Err(error) => answer.send(Err(error)),
         }
     }
 
-    fn begin_rollback(
-        &mut self,
-        rollback: RollbackPlan,
-        trigger: Trigger,
-        answer: Answer<RollbackEnd>,
-    ) {
+    fn begin_rollback(&mut self, rollback: RollbackPlan, trigger: Trigger, answer: RollbackAnswer) {
         let RollbackPlan { plan, readiness } = rollback;
         let update = self.begin_update(Decision::Update(plan.clone()), Waiting::Asker(answer));
         let context = self.context.for_trigger(trigger);
@@ -217,8 +224,9 @@ impl<P: Ports> Agent<P> {
             Waiting::Asker(answer) => {
                 let end = result.rollback_end(&container);
                 let names = if end.is_ok() { names } else { BTreeSet::new() };
-                self.answer_after_look(end, names, answer).await;
+                self.finish_after_look(names, Box::new(move || answer.send(end))).await;
             }
+            Waiting::Client(order, answer) => self.push_ended(order, answer, result).await,
         }
     }
 
@@ -283,7 +291,7 @@ impl<P: Ports> Agent<P> {
     /// # Errors
     /// The Engine went away before containers without a journal could be looked for. The results of
     /// the open updates are handled anyway.
-    fn settle(&mut self, swept: Swept) -> Result<Recovered, RoundError> {
+    pub(in crate::agent) fn settle(&mut self, swept: Swept) -> Result<Recovered, RoundError> {
         let Self { recovery, context, .. } = self;
         let taken_up = (&swept.run, swept.taken_up);
         let mut recovered = recovery.settle(&*context.ports, &*context.listener, taken_up);

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::Ask;
-use super::question::{Answer, AskError, AskKind, Question, RecoverEnd, RollbackEnd};
+use super::question::{Answer, AskError, AskKind, Question, RecoverEnd};
+use crate::agent::deployments::order::{ClientAnswer, PushOrder, RollbackAnswer};
 use crate::agent::round::{Finish, QueuedRound, Reply};
 use crate::agent::{Agent, ROUNDS_MAX, RoundEnd, RoundRequest};
 use crate::core::decide::observation::{Observation, Previous};
@@ -31,8 +32,25 @@ pub(in crate::agent) struct WaitingAsk {
 
 pub(in crate::agent) enum WaitingKind {
     /// The name, and the containers that it means.
-    RollBack(String, BTreeSet<String>, Answer<RollbackEnd>),
+    RollBack(String, BTreeSet<String>, RollbackAnswer),
+    Push(Box<PushOrder>, ClientAnswer),
     Recover(Answer<RecoverEnd>),
+}
+
+impl WaitingKind {
+    /// Whether it is about this container.
+    pub(in crate::agent) fn concerns(&self, container: &str) -> bool {
+        match self {
+            Self::RollBack(_, names, _) => names.contains(container),
+            Self::Push(order, _) => order.deployment.container == container,
+            Self::Recover(_) => false,
+        }
+    }
+
+    /// Whether it is a push.
+    pub(in crate::agent) const fn is_push(&self) -> bool {
+        matches!(self, Self::Push(..))
+    }
 }
 
 impl WaitingAsk {
@@ -44,6 +62,7 @@ impl WaitingAsk {
     ) -> Option<Self> {
         let is_free = |ask: &Self| match &ask.kind {
             WaitingKind::RollBack(_, names, _) => names.is_disjoint(in_flight),
+            WaitingKind::Push(order, _) => !in_flight.contains(&order.deployment.container),
             WaitingKind::Recover(_) => true,
         };
         let position = waiting.iter().position(is_free)?;
@@ -99,6 +118,7 @@ impl<P: Ports> Agent<P> {
                     (Ok(()), None) => {
                         let names = self.members_of(&name).await;
                         let names = names.unwrap_or_else(|| BTreeSet::from([name.clone()]));
+                        let answer = RollbackAnswer::Person(answer);
                         self.wait(trigger, WaitingKind::RollBack(name, names, answer));
                     }
                     (Err(error), _) => _ = answer.send(Err(error)),
@@ -107,6 +127,7 @@ impl<P: Ports> Agent<P> {
             AskKind::FleetNews(news, answer) => {
                 let _ = answer.send(Ok(self.take_fleet_news(&news, trigger).await));
             }
+            AskKind::Deployment(ask) => self.take_deployment_ask(ask, trigger).await,
             AskKind::Recover(answer) if self.is_full() => _ = answer.send(Err(AskError::TooMany)),
             AskKind::Recover(answer) => self.wait(trigger, WaitingKind::Recover(answer)),
         }
@@ -117,7 +138,7 @@ impl<P: Ports> Agent<P> {
         self.rounds.len() + self.asks.len() >= ROUNDS_MAX
     }
 
-    fn wait(&mut self, trigger: Trigger, kind: WaitingKind) {
+    pub(in crate::agent) fn wait(&mut self, trigger: Trigger, kind: WaitingKind) {
         self.asks.push_back(WaitingAsk { trigger, kind });
     }
 
@@ -145,11 +166,18 @@ impl<P: Ports> Agent<P> {
         names: BTreeSet<String>,
         answer: Answer<T>,
     ) {
+        self.finish_after_look(names, Box::new(move || _ = answer.send(reply))).await;
+    }
+
+    /// The same with any way to answer.
+    pub(in crate::agent) async fn finish_after_look(
+        &mut self,
+        names: BTreeSet<String>,
+        finish: Finish,
+    ) {
         if names.is_empty() || !self.context.is_resident {
-            let _ = answer.send(reply);
-            return;
+            return finish();
         }
-        let finish: Finish = Box::new(move || _ = answer.send(reply));
         self.look_once(names, Some(finish)).await;
         self.advance().await;
     }
@@ -189,9 +217,14 @@ impl<P: Ports> Agent<P> {
     }
 
     async fn allow(&mut self, name: &str) -> Result<usize, AskError> {
-        if let Some(members) = self.members_of(name).await {
-            return self.allow_group(&members);
+        match self.members_of(name).await {
+            Some(members) => self.allow_group(&members),
+            None => self.allow_alone(name).await,
         }
+    }
+
+    /// Forgets the refused digests of a container or a service.
+    pub(in crate::agent) async fn allow_alone(&mut self, name: &str) -> Result<usize, AskError> {
         let mut memory = self.context.ports.state().memory()?;
         let mut subject = Subject::from_text(name);
         if !memory.refused.contains_key(&subject) {

@@ -2,6 +2,8 @@
 
 // The questions, and the type of each answer.
 pub(in crate::agent) mod question;
+// The same for deployments, whose images are pushed.
+pub(in crate::agent) mod deployments;
 // How the loop answers them.
 pub(in crate::agent) mod answers;
 // A check that is answered from the snapshot.
@@ -17,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::agent::Heartbeat;
 use crate::core::decide::snapshot::{LOOP_HAS_ENDED, Snapshot};
 use crate::core::update::event::{Asker, Trigger};
+use deployments::DeploymentAsk;
 use events::{EventFilter, Events, Subscription};
 use question::{AskError, AskKind, Question};
 
@@ -28,6 +31,18 @@ const ASKS_WAITING_MAX: usize = 16;
 pub struct Ask {
     pub(in crate::agent) trigger: Trigger,
     pub(in crate::agent) kind: AskKind,
+}
+
+impl Ask {
+    /// The question, if it is about a deployment: for tests of servers without an agent.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn about_deployment(self) -> Option<DeploymentAsk> {
+        match self.kind {
+            AskKind::Deployment(ask) => Some(ask),
+            _ => None,
+        }
+    }
 }
 
 /// A question that was sent to the loop.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::deployments::DeploymentAsk;
 use crate::agent::{ROUNDS_MAX, RoundEnd, RoundError, RoundRequest};
 use crate::core::decide::No;
 use crate::core::decide::reason::Reason;
+use crate::core::deployment::refusal::PushRefusal;
 use crate::core::docker::reference::Reference;
 use crate::core::docker::webhook::Push;
 use crate::core::fleet::announcements::NoLook;
@@ -99,6 +101,7 @@ pub enum AskKind {
     Allow(String, Answer<usize>),
     Recover(Answer<RecoverEnd>),
     FleetNews(FleetNews, Answer<FleetStep>),
+    Deployment(DeploymentAsk),
 }
 
 impl Question for RoundRequest {
@@ -170,6 +173,12 @@ pub enum AskError {
     /// The update is still open.
     #[error("the rollback of {0} was left open; `pilotfish recover` finishes or undoes it")]
     LeftOpen(String),
+    /// A question about a deployment is refused.
+    #[error(transparent)]
+    Push(#[from] PushRefusal),
+    /// The update is still open.
+    #[error("the update of {0} was left open; `pilotfish recover` finishes or undoes it")]
+    UpdateLeftOpen(String),
     /// More questions wait than a person would ask.
     #[error("{ROUNDS_MAX} rounds are in progress already; try again when some have ended")]
     TooMany,

@@ -52,6 +52,9 @@ impl<P: Ports> Agent<P> {
         let open = self.open_updates().await?;
         let other = self.other_engine_holder(&order.request).await;
         let may_settle = !order.request.dry_run && !matches!(other, Ok(Some(_)));
+        if may_settle {
+            self.sweep_pushes().await;
+        }
         let at_work = self.names_at_work();
         let left_open: BTreeSet<_> =
             open.keys().filter(|name| !at_work.contains(*name)).cloned().collect();
@@ -196,6 +199,7 @@ impl<P: Ports> Agent<P> {
             TaskResult::ExecutorDone(executor, done) => self.executor_done(executor, done).await,
             TaskResult::UpdateEnded(id, result) => self.update_ended(id, result).await,
             TaskResult::ServicesObserved(look) => self.services_observed(look),
+            TaskResult::Deployment(result) => self.deployment_done(result).await,
             TaskResult::ServiceEnded(name, waiting, result) => {
                 self.service_ended(name, waiting, result).await;
             }

@@ -18,6 +18,10 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
         Reason::BuiltLocally,
         "if the registry's image is wanted, `docker pull` it and recreate the container; if it runs already, add the label pilotfish.origin=registry",
     ),
+    (
+        Reason::PushedOnly,
+        "push the next image; `pilotfish rollback NAME` brings back the one before",
+    ),
     (Reason::OneOff, "do nothing: it ends by itself, and Pilotfish updates its service"),
     (
         Reason::SwarmTask,
@@ -47,6 +51,10 @@ const ADVICE: [(Reason, &str); Reason::ALL.len()] = [
     (
         Reason::GroupIncomplete,
         "fix what the detail names; the whole group is then updated together",
+    ),
+    (
+        Reason::MemberOfGroup,
+        "remove the label pilotfish.group from NAME, or let the group follow a registry",
     ),
     (
         Reason::AnotherAgent,

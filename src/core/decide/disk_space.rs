@@ -12,7 +12,7 @@ use crate::core::decide::offer::Offer;
 const UNPACKED_FACTOR: u64 = 4;
 
 /// Bytes that must stay free for all other programs.
-const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How much space is missing for this offer, in words. `None` if it fits or if the free space is
 /// not known.

@@ -57,7 +57,8 @@ pub(super) fn eligible(observation: &Observation) -> Result<Eligible<'_>, No> {
     if running.is_written_as_id && !running.origin.is_shown() {
         return Err(No::new(Reason::PinnedByDigest, "the image is written as an ID"));
     }
-    if running.digests.is_empty() && !observation.has_shown_origin() && !observation.is_local() {
+    let needs_registry = observation.deployment.is_none() && !observation.is_local();
+    if needs_registry && running.digests.is_empty() && !observation.has_shown_origin() {
         return Err(No::new(Reason::BuiltLocally, "the image has never been in a registry"));
     }
     Ok(Eligible { policy, reference, running })
@@ -74,6 +75,9 @@ fn in_its_state(observation: &Observation) -> Result<(), No> {
         (_, Some(code)) => format!("the container is {state}, with exit code {code}"),
         (_, None) => format!("the container is {state}"),
     };
+    let stopped = observation.deployment.as_ref().and_then(|it| it.stopped.as_ref());
+    let by = stopped.map_or_else(String::new, |it| format!(", stopped by {}", it.by));
+    let detail = detail + &by;
     Err(No::new(Reason::NotRunning, detail))
 }
 

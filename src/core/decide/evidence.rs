@@ -4,6 +4,7 @@ use super::Circumstances;
 use super::comparison::{Compared, compare, is_notify};
 use super::eligibility::eligible;
 use super::observation::Observation;
+use super::push::followed;
 use super::quota::LOOK_COST;
 
 /// One kind of fact. It is gathered only if the facts so far leave the decision open.
@@ -62,7 +63,8 @@ impl Evidence {
 /// The evidence that the decision about a container lacks next; `None`: it can be decided.
 #[must_use]
 pub fn missing(observation: &Observation, circumstances: &Circumstances) -> Option<Evidence> {
-    if circumstances.other_agent.is_some() || eligible(observation).is_err() {
+    let is_asked = eligible(observation).is_ok() && followed(observation).is_ok();
+    if circumstances.other_agent.is_some() || !is_asked {
         return None;
     }
     let is_inspected = observation.running.as_ref().is_ok_and(|running| running.is_inspected);

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::dependents::{can_be_started, followers};
 use super::eligibility::eligible;
 use super::group_guards;
+use super::planning::Planning;
 use super::preconditions::{declared, probed};
 use super::update_lock::unlocked;
 use super::windows::{Timing, timing};
-use super::{Circumstances, Decision, No, Planning};
+use super::{Circumstances, Decision, No};
 use crate::core::decide::observation::{DependentFacts, Observation, Readiness};
 use crate::core::decide::reason::Reason;
 use crate::core::docker::inspect;
@@ -121,6 +122,7 @@ pub fn join(
     let mut plan = Plan {
         id: Plan::make_id(group, circumstances.now),
         subject: Subject::group(group),
+        by: None,
         members: Vec::new(),
         jobs: Vec::new(),
         data: None,
@@ -149,7 +151,7 @@ fn kept(observation: &Observation, circumstances: &Circumstances) -> Result<Vec<
     let followers = followers(readiness)?;
     declared("", &readiness.declared_files)?;
     probed("", readiness.probe.as_ref())?;
-    let planning = Planning { observation, eligible: &eligible, readiness, followers: &followers };
+    let planning = Planning::of(observation, &eligible, readiness, &followers);
     let members = planning.members(Change::Keep, circumstances)?;
     can_be_started(readiness, &followers)?;
     let needs_no_pull = Readiness { is_pulled: true, ..(**readiness).clone() };

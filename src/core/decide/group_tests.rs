@@ -19,6 +19,7 @@ fn defaults() -> PolicyDefaults {
     PolicyDefaults {
         opt_in: false,
         trusts_image_labels: false,
+        deployments: std::sync::Arc::default(),
         update_window: Windows::always(),
         health_timeout: std::time::Duration::from_secs(60),
         health_stable: std::time::Duration::from_secs(30),

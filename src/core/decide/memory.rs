@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::decide::failed_tries::{FailedTry, Failing};
 use crate::core::decide::origin::RememberedOrigin;
+use crate::core::deployment::ClientAct;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::subject::{self, Subject};
 use crate::core::update::history::Fault;
@@ -99,6 +100,16 @@ pub struct Memory {
     /// What counts as the running digest, by service.
     #[serde(default, with = "subject::keys", skip_serializing_if = "BTreeMap::is_empty")]
     pub assumed: BTreeMap<Subject, AssumedDigest>,
+    /// The pushes of images, by image ID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushed: BTreeMap<String, ClientAct>,
+    /// For each pushed image ID, the digests of its layers as its manifest names them. Only the
+    /// containerd image store needs them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushed_layers: BTreeMap<String, Vec<Digest>>,
+    /// The containers of deployments that a client stopped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stopped: BTreeMap<String, ClientAct>,
     /// For each image ID and each repository (`docker.io/library/nginx`), whether the image came
     /// from that repository.
     #[serde(default)]
@@ -229,6 +240,14 @@ impl Memory {
         self.known.entry(image_id.to_owned()).or_default().insert(digest.clone())
     }
 
+    /// Remembers who pushed an image.
+    pub fn learn_push(&mut self, image_id: &str, act: ClientAct, layers: Vec<Digest>) {
+        self.pushed.insert(image_id.to_owned(), act);
+        if !layers.is_empty() {
+            self.pushed_layers.insert(image_id.to_owned(), layers);
+        }
+    }
+
     /// Remembers hosts that spoke TLS. Returns whether one of them is new.
     pub fn learn_tls(&mut self, hosts: impl IntoIterator<Item = String>) -> bool {
         let mut is_news = false;
@@ -272,6 +291,12 @@ impl Memory {
             let is_needed =
                 |image: &String| images_in_use.contains(image) || previous.contains(image);
             self.origins.retain(|image, _| is_needed(image));
+        }
+        if self.pushed.len() > KNOWN_MAX {
+            let previous: BTreeSet<_> = self.previous.values().cloned().collect();
+            let is_needed = |id: &String| images_in_use.contains(id) || previous.contains(id);
+            self.pushed.retain(|id, _| is_needed(id));
+            self.pushed_layers.retain(|id, _| is_needed(id));
         }
         if self.known.len() > KNOWN_MAX {
             self.known.retain(|image, _| images_in_use.contains(image));

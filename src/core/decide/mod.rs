@@ -12,10 +12,14 @@ pub mod origin;
 mod dependents;
 // The containers that the agent needs itself.
 mod self_protection;
+// Images that clients push.
+pub mod push;
 // Safety checks that no force overrides.
 mod preconditions;
 // Whether two of a container can run at the same time.
 mod start_first;
+// Makes a plan from everything that is known.
+mod planning;
 // What only the start of a container needs from the machine.
 pub mod start_requirements;
 // Update windows and pull windows.
@@ -66,28 +70,24 @@ use serde_json::Value;
 
 use comparison::{Compared, compare};
 pub use dependents::depends_on;
-use dependents::{Follower, can_be_started, followers, member};
-use eligibility::{Eligible, eligible};
+use dependents::{can_be_started, followers};
+use eligibility::eligible;
 use failed_tries::FailedTry;
 pub use no::No;
 use observation::{Observation, Readiness};
 use offer::Offer;
+use planning::Planning;
 use preconditions::safe;
 use reason::Reason;
-use self_protection::{engine_access, itself};
-use start_first::Twins;
 use update_lock::unlocked;
 use windows::{Timing, timing};
 
 use crate::core::docker::inspect;
 use crate::core::docker::reference::{Digest, Reference};
 use crate::core::policy::Mode;
-use crate::core::recreate::Original;
 use crate::core::time::window::Windows;
 use crate::core::time::zone::Zone;
-use crate::core::update::plan::{
-    Change, ImageSource, ImageUpdate, Member, Plan, PreviousImage, Strategy,
-};
+use crate::core::update::plan::{ImageSource, Member, Plan};
 
 /// Facts and settings that hold for a whole round.
 #[derive(Debug, Clone)]
@@ -203,6 +203,7 @@ fn alone(circumstances: &Circumstances) -> Result<(), No> {
 fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Result<Decision, No> {
     alone(circumstances)?;
     let eligible = eligible(observation)?;
+    push::followed(observation)?;
     let offer = match compare(observation, circumstances) {
         Compared::Same => return Ok(Decision::UpToDate),
         Compared::Republished(digest) => return Ok(Decision::Republished(digest)),
@@ -221,7 +222,7 @@ fn try_to_update(observation: &Observation, circumstances: &Circumstances) -> Re
     let followers = followers(readiness)?;
     safe(readiness, offer)?;
     // An image that could never be used is not fetched either.
-    let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
+    let plan = Planning::of(observation, &eligible, readiness, &followers);
     let source = if observation.is_local() { ImageSource::Local } else { ImageSource::Registry };
     let plan = plan.plan((source, offer), circumstances)?;
     can_be_started(readiness, &followers)?;
@@ -263,103 +264,16 @@ pub fn roll_back(
 ) -> Result<Plan, No> {
     alone(circumstances)?;
     let eligible = eligible(observation)?;
-    origin::check(observation)?;
+    if observation.deployment.is_none() {
+        origin::check(observation)?;
+    }
     let followers = followers(readiness)?;
     safe(readiness, kept)?;
-    let plan = Planning { observation, eligible: &eligible, readiness, followers: &followers };
+    let plan = Planning::of(observation, &eligible, readiness, &followers);
     let plan = plan.plan((ImageSource::Kept, kept), circumstances)?;
     can_be_started(readiness, &followers)?;
     unlocked(readiness, &followers, circumstances)?;
     Ok(plan)
-}
-
-/// Everything that a plan is made from.
-struct Planning<'a> {
-    observation: &'a Observation,
-    eligible: &'a Eligible<'a>,
-    readiness: &'a Readiness,
-    followers: &'a [Follower<'a>],
-}
-
-impl Planning<'_> {
-    fn plan(
-        &self,
-        (source, offer): (ImageSource, &Offer),
-        circumstances: &Circumstances,
-    ) -> Result<Plan, No> {
-        let Eligible { policy, reference, running } = *self.eligible;
-        let update = ImageUpdate {
-            reference: reference.clone(),
-            source,
-            from: PreviousImage {
-                image_id: running.image_id.clone(),
-                digest: running.digest.clone(),
-                digests: running.identities(),
-            },
-            to: offer.clone(),
-            images_keep: policy.images_keep,
-        };
-        let members = self.members(Change::To(Box::new(update)), circumstances)?;
-        let strategy = self.strategy(source, &members)?;
-        let observation = self.observation;
-        let mut plan = Plan {
-            id: Plan::make_id(&observation.name, circumstances.now),
-            subject: observation.subject(),
-            members,
-            jobs: Vec::new(),
-            data: None,
-            guards: Vec::new(),
-            strategy,
-        };
-        // Hooks belong to updates: a person who rolls back wants the previous image at once. And
-        // the agent's own image has no shell.
-        if source == ImageSource::Kept || observation.is_self {
-            plan.forget_hooks();
-        }
-        Ok(plan)
-    }
-
-    /// The container with this change, and its dependents.
-    fn members(&self, change: Change, circumstances: &Circumstances) -> Result<Vec<Member>, No> {
-        let (observation, readiness) = (self.observation, self.readiness);
-        itself(observation, &readiness.original, circumstances)?;
-        let followers = self.followers.iter().map(Follower::original);
-        for original in followers.chain([&readiness.original]) {
-            engine_access(original, circumstances)?;
-        }
-        let facts = Original {
-            container: &readiness.original,
-            image: &readiness.image,
-            api: readiness.api,
-        };
-        let main = member(&facts, self.eligible.policy, readiness.can_update)
-            .map_err(|error| No::new(Reason::CannotRecreate, error.to_string()))?;
-        let main = Member {
-            container: observation.name.clone(),
-            old_container: observation.id.clone(),
-            image: observation.image.clone(),
-            change,
-            ..main
-        };
-        let dependents = self.followers.iter().map(|follower| follower.member(readiness));
-        std::iter::once(Ok(main)).chain(dependents).collect()
-    }
-
-    /// How the new container takes over; it is the first of these members.
-    fn strategy(&self, source: ImageSource, members: &[Member]) -> Result<Strategy, No> {
-        let Some(main) = members.first() else { return Ok(Strategy::StopFirst) };
-        match source {
-            // A person who rolls back wants the previous image at once, also if two cannot run.
-            ImageSource::Kept => Ok(Strategy::StopFirst),
-            ImageSource::Registry | ImageSource::Local => start_first::strategy(&Twins {
-                policy: self.eligible.policy,
-                readiness: self.readiness,
-                followers: self.followers,
-                recreation: &main.recreation,
-                is_self: self.observation.is_self,
-            }),
-        }
-    }
 }
 
 /// The inspect documents of a plan's old containers, in the order of its members.
@@ -377,5 +291,7 @@ pub fn originals(plan: &Plan, readiness: &Readiness) -> Vec<Value> {
 
 #[cfg(test)]
 mod dependents_tests;
+#[cfg(test)]
+mod push_tests;
 #[cfg(test)]
 pub(super) mod tests;

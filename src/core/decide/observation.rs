@@ -12,6 +12,7 @@ use crate::core::decide::origin::ImageOrigin;
 use crate::core::decide::quota::Hold;
 use crate::core::decide::start_requirements::CheckedRequirement;
 use crate::core::decide::update_lock::SeenLock;
+use crate::core::deployment::DeploymentFacts;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::image_version::ImageVersion;
 use crate::core::docker::reference::{Digest, Platform, Reference, ReferenceError};
@@ -53,6 +54,8 @@ pub struct Observation {
     pub failing: Option<Box<Failing>>,
     /// The image that a rollback by hand would go to.
     pub previous: Previous,
+    /// Set if it is the container of a deployment.
+    pub deployment: Option<Box<DeploymentFacts>>,
     /// What an earlier update left behind.
     pub open_update: Option<OpenUpdate>,
     /// What an update would meet; found out only if an update is due.

@@ -328,6 +328,7 @@ fn only_news_are_remembered() {
 #[test]
 fn an_older_history_tells_what_this_agent_pulled() {
     let mut record = Record {
+        by: None,
         id: "1".into(),
         subject: Subject::container("till"),
         image: TILL.into(),

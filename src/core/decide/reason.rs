@@ -19,6 +19,8 @@ pub enum Reason {
     PinnedByDigest,
     /// Nothing shows that the image came from the registry of its name.
     BuiltLocally,
+    /// Its images are pushed, and no registry is followed.
+    PushedOnly,
     /// `docker compose run` started it for one command.
     OneOff,
     /// A task of Swarm.
@@ -43,6 +45,8 @@ pub enum Reason {
     UpdateLocked,
     /// The group of the container waits for another member, or for its digests to stand still.
     GroupIncomplete,
+    /// A client pushed an image for a member of a group.
+    MemberOfGroup,
     /// Another agent works on this Engine.
     AnotherAgent,
     /// An update can be neither finished nor undone.
@@ -101,11 +105,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for documentation and tests.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::RefusedDigest,
         Self::OutsideWindow,
         Self::PinnedByDigest,
         Self::BuiltLocally,
+        Self::PushedOnly,
         Self::OneOff,
         Self::SwarmTask,
         Self::ManagedElsewhere,
@@ -118,6 +123,7 @@ impl Reason {
         Self::HeldByHook,
         Self::UpdateLocked,
         Self::GroupIncomplete,
+        Self::MemberOfGroup,
         Self::AnotherAgent,
         Self::Stuck,
         Self::UpdateFailing,
@@ -155,6 +161,7 @@ impl Reason {
             Self::OutsideWindow => "outside_window",
             Self::PinnedByDigest => "pinned_by_digest",
             Self::BuiltLocally => "built_locally",
+            Self::PushedOnly => "pushed_only",
             Self::OneOff => "one_off",
             Self::SwarmTask => "swarm_task",
             Self::ManagedElsewhere => "managed_elsewhere",
@@ -167,6 +174,7 @@ impl Reason {
             Self::HeldByHook => "held_by_hook",
             Self::UpdateLocked => "update_locked",
             Self::GroupIncomplete => "group_incomplete",
+            Self::MemberOfGroup => "member_of_group",
             Self::AnotherAgent => "another_agent",
             Self::Stuck => "stuck",
             Self::UpdateFailing => "update_failing",

@@ -18,6 +18,7 @@ fn defaults() -> PolicyDefaults {
     PolicyDefaults {
         opt_in: false,
         trusts_image_labels: false,
+        deployments: Arc::default(),
         update_window: Windows::always(),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),

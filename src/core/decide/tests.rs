@@ -16,6 +16,8 @@ use crate::core::policy::{Policy, PolicyDefaults, Selection};
 use crate::core::recreate::dependents::DependsOn;
 use crate::core::time::zone::zone;
 
+const COMMON: Compression = Compression::Common;
+
 /// An image that is published under this name.
 pub(in crate::core) fn offer(name: &str) -> Offer {
     let digest = |part: &str| Digest::of(format!("{name} {part}").as_bytes());
@@ -24,11 +26,7 @@ pub(in crate::core) fn offer(name: &str) -> Offer {
         manifest: digest("manifest"),
         config: digest("config"),
         platform: Platform { os: "linux".into(), architecture: "arm64".into(), variant: "".into() },
-        layers: vec![Layer {
-            digest: digest("layer"),
-            size: 1_000_000,
-            packing: Compression::Common,
-        }],
+        layers: vec![Layer { digest: digest("layer"), size: 1_000_000, packing: COMMON }],
         diff_ids: vec![digest("unpacked")],
         version: None,
     }
@@ -39,6 +37,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
     let defaults = PolicyDefaults {
         opt_in: false,
         trusts_image_labels: false,
+        deployments: std::sync::Arc::default(),
         update_window: update_window.parse().expect("a window"),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),
@@ -74,6 +73,7 @@ pub(in crate::core) fn observation(update_window: &str) -> Observation {
         refusal: None,
         failing: None,
         hold: None,
+        deployment: None,
         previous: Previous::None,
         open_update: None,
         readiness: Some(Box::new(readiness())),

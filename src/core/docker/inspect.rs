@@ -63,6 +63,12 @@ pub fn platform(image: &Value) -> Platform {
     Platform { os: text("/Os"), architecture: text("/Architecture"), variant: text("/Variant") }
 }
 
+/// The digests of an image's unpacked layers, lowest first.
+pub fn layers(image: &Value) -> impl Iterator<Item = &str> {
+    let layers = image.pointer("/RootFS/Layers").and_then(Value::as_array);
+    layers.into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// The labels of a container, with those of its image.
 #[must_use]
 pub fn labels(container: &Value) -> BTreeMap<String, String> {

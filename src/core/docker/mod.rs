@@ -25,6 +25,8 @@ pub mod authority;
 pub mod address_scope;
 // The Engine's settings for registries: mirrors, insecure registries, proxies.
 pub mod engine_registries;
+// What an Engine says while it loads an image archive.
+pub mod load_answer;
 // Webhooks that registries send after a push.
 pub mod webhook;
 // Labels that Docker Compose writes.

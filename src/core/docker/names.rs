@@ -27,6 +27,12 @@ const NEXT_REPOSITORY: &str = "pilotfish-next";
 /// Patterns that match every repository with an image that was fetched ahead.
 pub const NEXT_PATTERNS: [&str; 2] = ["pilotfish-next/*", "pilotfish-next/by-digest/*"];
 
+/// The repository for images that a client pushed, until their container runs them.
+const PUSH_REPOSITORY: &str = "pilotfish-push";
+
+/// Patterns that match every repository with such an image.
+pub const PUSH_PATTERNS: [&str; 2] = ["pilotfish-push/*", "pilotfish-push/by-digest/*"];
+
 /// Names up to this length are used as they are; a repository name has at most 255 bytes.
 const PLAIN_LENGTH_MAX: usize = 200;
 
@@ -65,6 +71,24 @@ pub fn keep_repository(container: &str) -> String {
 #[must_use]
 pub fn next_repository(container: &str) -> String {
     repository(NEXT_REPOSITORY, container)
+}
+
+/// The repository for the images that are pushed for a container.
+#[must_use]
+pub fn push_repository(container: &str) -> String {
+    repository(PUSH_REPOSITORY, container)
+}
+
+/// The whole name of an image that was pushed for a container.
+#[must_use]
+pub fn push_name(container: &str, image_id: &str) -> String {
+    format!("{}:{}", push_repository(container), keep_tag(image_id))
+}
+
+/// Whether a name from the Engine's list is one of a pushed image.
+#[must_use]
+pub fn is_push_name(name: &str) -> bool {
+    name.strip_prefix(PUSH_REPOSITORY).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A separate repository for each container.

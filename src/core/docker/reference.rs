@@ -79,7 +79,13 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        Self(format!("sha256:{}", hex_of(&sha2::Sha256::digest(bytes))).into())
+        Self::of_hash(&sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digest with this SHA-256.
+    #[must_use]
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        Self(format!("sha256:{}", hex_of(hash)).into())
     }
 
     /// Whether this is the digest of these bytes, in its own algorithm.

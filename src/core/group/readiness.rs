@@ -45,6 +45,7 @@ const fn stays_as_it_is(reason: Reason) -> bool {
         reason,
         Reason::PinnedByDigest
             | Reason::BuiltLocally
+            | Reason::PushedOnly
             | Reason::NotifyOnly
             | Reason::OneOff
             | Reason::SwarmTask

@@ -12,6 +12,8 @@ pub mod hooks;
 pub mod own_hooks;
 // The path in a container that holds its updates.
 pub mod update_lock;
+// How many previous images stay on disk.
+mod images_keep;
 // The group of a container, and its part in it.
 pub mod group;
 // Which of the two containers stops or starts first.
@@ -25,10 +27,12 @@ pub mod managers;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::deployment::Deployments;
 use crate::core::policy::group::{GROUP_LABELS, Membership, is_group_label};
 use crate::core::policy::health_policy::{HealthSettings, parse_stable, parse_timeout};
 use crate::core::policy::hooks::{Hook, Moment};
@@ -43,6 +47,7 @@ use crate::core::policy::watchtower::{CompatSettings, Translated, Watchtower};
 use crate::core::text::{did_you_mean, nearest, shown};
 use crate::core::time::schedule::Schedule;
 use crate::core::time::window::Windows;
+pub use images_keep::{IMAGES_KEEP_MAX, ImagesKeepError, parse_images_keep};
 
 /// The prefix of Pilotfish's labels.
 pub const LABEL_PREFIX: &str = "pilotfish.";
@@ -67,8 +72,12 @@ pub const LABEL_IMAGES_KEEP: &str = "pilotfish.images.keep";
 /// `registry`: the image came from the registry of its name, although nothing shows it.
 pub const LABEL_ORIGIN: &str = "pilotfish.origin";
 
+/// The hash of the definition that the container of a deployment was created from. The agent
+/// writes it, and it changes nothing.
+pub const LABEL_DEPLOYMENT: &str = "pilotfish.deployment";
+
 /// All labels, for suggestions, documentation and tests.
-pub const LABELS: [&str; 29] = [
+pub const LABELS: [&str; 30] = [
     LABEL_ENABLE,
     LABEL_MODE,
     LABEL_SCHEDULE,
@@ -98,10 +107,8 @@ pub const LABELS: [&str; 29] = [
     GROUP_LABELS[3],
     GROUP_LABELS[4],
     GROUP_LABELS[5],
+    LABEL_DEPLOYMENT,
 ];
-
-/// Most previous images that are kept: more fill an SD card, and no user rolls back that far.
-pub const IMAGES_KEEP_MAX: u32 = 100;
 
 /// The agent's configuration for containers without labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +125,8 @@ pub struct PolicyDefaults {
     pub health_stable: Duration,
     /// How many previous images stay on disk.
     pub images_keep: u32,
+    /// The deployments, whose containers are watched without a label.
+    pub deployments: Arc<Deployments>,
     /// Watchtower's settings, if its labels count.
     pub watchtower: Option<Watchtower>,
 }
@@ -335,6 +344,7 @@ impl Policy {
             LABEL_UPDATE_DRAIN => self.around().order.take_drain(value)?,
             LABEL_UPDATE_SHARED => self.around().order.take_shared(value)?,
             hook if hook.starts_with(OWN_HOOK_PREFIX) => self.around().hooks.take(hook, value)?,
+            LABEL_DEPLOYMENT => {}
             unknown => return Err(unknown_label(unknown)),
         }
         Ok(())
@@ -381,20 +391,6 @@ fn parse_mode(value: &str) -> Result<Mode, String> {
             Err(format!("`{}` is neither `update` nor `notify`{suggestion}", shown(other)))
         }
     }
-}
-
-/// A value of `images.keep` that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a number from 0 to {IMAGES_KEEP_MAX}")]
-pub struct ImagesKeepError(String);
-
-/// Reads `images.keep`: a whole number up to [`IMAGES_KEEP_MAX`].
-///
-/// # Errors
-/// Says what is wrong, and what is valid.
-pub fn parse_images_keep(text: &str) -> Result<u32, ImagesKeepError> {
-    let number = text.trim().parse().ok().filter(|number| *number <= IMAGES_KEEP_MAX);
-    number.ok_or_else(|| ImagesKeepError(shown(text)))
 }
 
 #[cfg(test)]

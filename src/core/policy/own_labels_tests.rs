@@ -15,6 +15,7 @@ fn defaults() -> PolicyDefaults {
     PolicyDefaults {
         opt_in: true,
         trusts_image_labels: false,
+        deployments: std::sync::Arc::default(),
         update_window: "04:00-05:00".parse().expect("a window"),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),

@@ -7,6 +7,7 @@ pub(super) fn defaults(opt_in: bool) -> PolicyDefaults {
     PolicyDefaults {
         opt_in,
         trusts_image_labels: false,
+        deployments: Arc::default(),
         update_window: "04:00-05:00".parse().expect("a window"),
         health_timeout: Duration::from_secs(60),
         health_stable: Duration::from_secs(30),
@@ -220,4 +221,15 @@ fn watchtowers_labels_keep_their_meaning() {
     assert_eq!(policy.commands.stop_signal.as_deref(), Some("SIGQUIT"));
     let said = select(false, None, &[(enable, "perhaps")]);
     assert!(said.ends_with("`perhaps` is neither `true` nor `false`"), "{said}");
+}
+
+#[test]
+fn the_label_of_a_deployment_changes_nothing() {
+    let with = BTreeMap::from([
+        (LABEL_ENABLE.to_owned(), "true".to_owned()),
+        (LABEL_DEPLOYMENT.to_owned(), "0123456789abcdef".to_owned()),
+    ]);
+    let without = BTreeMap::from([(LABEL_ENABLE.to_owned(), "true".to_owned())]);
+    let read = |labels| Policy::from_labels(&labels, &defaults(true));
+    assert_eq!(read(with), read(without));
 }

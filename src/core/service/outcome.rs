@@ -22,6 +22,7 @@ pub fn record(
     let plan = &header.plan;
     let gap = progress.gap_milliseconds.map(Duration::from_millis);
     Record {
+        by: None,
         id: plan.id.clone(),
         subject: plan.subject(),
         image: plan.image.clone(),

@@ -125,6 +125,8 @@ pub enum Asker {
     Webhook,
     /// The fleet, by a message of the broker.
     Mqtt,
+    /// A client with a certificate, by the push API.
+    Push,
 }
 
 /// Why the agent acts. Every event carries the trigger that led to it.

@@ -6,7 +6,7 @@
 //! again.
 
 use crate::core::update::history::Cause;
-use crate::core::update::plan::{ImageSource, Plan};
+use crate::core::update::plan::{ImageSource, ImageUpdate, Plan};
 use crate::core::update::start_error::{Blame, PULLED_AGAIN, is_damaged_copy};
 
 /// Why the new container of a member could not be started. `fetched` tells whether this update
@@ -20,6 +20,9 @@ pub fn of_start(plan: &Plan, number: usize, fetched: bool, blame: Blame, error: 
     let source = source(plan, number);
     let is_image = source.is_some() && blame == Blame::Image;
     let is_fresh = fetched || source == Some(ImageSource::Local);
+    if is_image && changes_only_definition(plan, number) {
+        return Cause::surroundings(format!("{detail}; {SAME_IMAGE}"));
+    }
     match (is_image, is_fresh) {
         (true, true) => of_image(plan, number, detail),
         (true, false) => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
@@ -39,6 +42,9 @@ pub fn may_be_damaged_copy(plan: &Plan, number: usize, fetched: bool) -> bool {
 /// its log show a damaged copy. `log` is empty if the copy cannot be damaged.
 #[must_use]
 pub fn of_trial(plan: &Plan, number: usize, log: &[String], detail: String) -> Cause {
+    if changes_only_definition(plan, number) {
+        return Cause::surroundings(format!("{detail}; {SAME_IMAGE}"));
+    }
     match is_damaged_copy(&log.join("\n")) {
         true => Cause::damaged_copy(format!("{detail}; {PULLED_AGAIN}")),
         false => of_image(plan, number, plan.naming(number, detail)),
@@ -57,6 +63,14 @@ pub fn of_image(plan: &Plan, number: usize, detail: impl Into<String>) -> Cause 
 fn source(plan: &Plan, number: usize) -> Option<ImageSource> {
     plan.member(number).update().map(|update| update.source)
 }
+
+/// Whether a member runs on the image that served before, from a new definition.
+fn changes_only_definition(plan: &Plan, number: usize) -> bool {
+    plan.member(number).update().is_some_and(ImageUpdate::changes_only_definition)
+}
+
+/// The image served before, so it is not blamed.
+const SAME_IMAGE: &str = "the image is the one that served before; the new definition is not";
 
 #[cfg(test)]
 mod tests {

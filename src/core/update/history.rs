@@ -233,6 +233,9 @@ pub struct Record {
     /// What only a group has.
     #[serde(flatten)]
     pub group: GroupRecord,
+    /// The client that asked for it through the push API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 const fn once() -> u32 {

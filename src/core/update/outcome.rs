@@ -33,6 +33,7 @@ pub fn record(header: &Header, progress: &JournalProgress, finished_at: DateTime
         .then(|| "a person rolled back to the previous image".to_owned());
     let gap = progress.known.gap_milliseconds.map(Duration::from_millis);
     Record {
+        by: plan.by.clone(),
         id: plan.id.clone(),
         subject: plan.subject(),
         image: first.map(|(member, _)| member.image.clone()).unwrap_or_default(),

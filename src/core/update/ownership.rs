@@ -97,6 +97,7 @@ mod tests {
             images_keep: 1,
             watchtower: None,
             trusts_image_labels: false,
+            deployments: std::sync::Arc::default(),
         };
         let labels: BTreeMap<_, _> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -280,6 +280,7 @@ mod tests {
 
     fn record(id: &str) -> Record {
         Record {
+            by: None,
             id: id.into(),
             subject: Subject::container("pilotfish"),
             image: "shop/pilotfish".into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{
     KillContainerOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
-    StopContainerOptions,
+    RestartContainerOptions, StopContainerOptions,
 };
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
@@ -110,6 +110,14 @@ impl Containers for DockerEngine {
         let docker = self.connection.bollard(ACT_TIMEOUT).await?;
         let answer = docker.start_container(container, None).await;
         answer.map_err(|error| convert("start container", &error))
+    }
+
+    async fn restart(&self, container: &str, timeout: Duration) -> Result<(), EngineError> {
+        let docker = self.connection.bollard(timeout + STOP_MARGIN).await?;
+        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+        let options = RestartContainerOptions { signal: None, t: Some(seconds) };
+        let answer = docker.restart_container(container, Some(options)).await;
+        answer.map_err(|error| convert("restart container", &error))
     }
 
     async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::core::docker::api_version::ApiVersion;
 use crate::core::docker::engine_registries::EngineRegistries;
 use crate::core::docker::image_store::ImageStore;
+use crate::core::docker::reference::Platform;
 use crate::engine::{
     CreatedFrom, EngineError, EngineInfo, ImageFacts, Listed, ListedImage, SwarmMembership,
 };
@@ -34,6 +35,11 @@ pub fn engine_info(version: &Value, info: &Value) -> EngineInfo {
         swarm: swarm_membership(info),
         api,
         can_update: !is_podman(version),
+        platform: Platform {
+            os: text(version, "Os").to_owned(),
+            architecture: text(version, "Arch").to_owned(),
+            variant: String::new(),
+        },
         version: text(version, "Version").to_owned(),
         root_dir: PathBuf::from(text(info, "DockerRootDir")),
         live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool).unwrap_or(false),

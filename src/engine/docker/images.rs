@@ -1,12 +1,17 @@
 //! Images through Docker's API.
 
+use std::io;
+
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
 use super::connection::convert;
 use super::path::escape;
-use super::{ACT_TIMEOUT, DockerEngine, QUESTION_TIMEOUT, decode, podman, pull, was_there};
+use super::{ACT_TIMEOUT, DockerEngine, QUESTION_TIMEOUT, decode, load, podman, pull, was_there};
 use crate::core::docker::credentials::Credentials;
+use crate::core::docker::load_answer::LoadAnswer;
 use crate::core::docker::reference::{Digest, Platform, Reference};
 use crate::core::update::event::PullProgress;
 use crate::engine::{EngineError, ImageFacts, Images, ListedImage};
@@ -40,6 +45,14 @@ impl Images for DockerEngine {
     ) -> Result<(), EngineError> {
         let docker = self.connection.bollard(QUESTION_TIMEOUT).await?;
         pull::pull(&docker, reference, digest, platform, credentials, progress).await
+    }
+
+    async fn load(
+        &self,
+        archive: BoxStream<'static, io::Result<Bytes>>,
+    ) -> Result<LoadAnswer, EngineError> {
+        let (client, prefix) = self.connection.raw().await?;
+        load::load(client, &prefix, archive).await
     }
 
     async fn tag(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {

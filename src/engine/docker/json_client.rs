@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use futures_util::Stream;
-use reqwest::header::HeaderMap;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 
@@ -226,6 +227,36 @@ impl RawClient {
             return Err(refusal(call, response.status().as_u16(), "no stream"));
         }
         Ok(response.bytes_stream())
+    }
+
+    /// Sends a body whose end is not known, and returns the bytes of the answer as they arrive. The
+    /// caller limits the time, because it is not known how long the body takes.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. An error of the body breaks the request off.
+    pub async fn upload(
+        &self,
+        call: &'static str,
+        path: &str,
+        body: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<Bytes, reqwest::Error>>, EngineError> {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request
+            .header(CONTENT_TYPE, "application/x-tar")
+            .body(reqwest::Body::wrap_stream(body));
+        let mut response = request.send().await.map_err(|error| self.failed(call, &error))?;
+        if response.status().is_success() {
+            return Ok(response.bytes_stream().boxed());
+        }
+        let call = Call {
+            name: call,
+            method: Method::POST,
+            path: String::new(),
+            body: None,
+            timeout: HEAD_TIMEOUT,
+        };
+        let bytes = self.read(&call, &mut response).await?;
+        Err(refusal(call.name, response.status().as_u16(), &message(&bytes)))
     }
 
     /// Where the Engine is, as the user wrote it.

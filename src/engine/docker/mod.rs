@@ -13,6 +13,7 @@ mod events;
 mod images;
 mod networks;
 mod podman;
+mod load;
 mod pull;
 mod json_client;
 mod decode;

@@ -19,7 +19,7 @@ use crate::engine::EngineError;
 
 /// How long a pull may send nothing. Unpacking a large layer on an SD card sends nothing for
 /// minutes.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// The time over which the speed of a pull is measured. A network that fails for some minutes does
 /// not end the pull.

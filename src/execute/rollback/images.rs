@@ -42,6 +42,9 @@ async fn restore_of<P: Ports>(
         }
         done => _ = done?,
     }
+    if update.source == ImageSource::Pushed {
+        engine.remove_image(&plan.member(number).push_name(update)).await?;
+    }
     // An image that a person built or pulled is not removed; it only loses the tag.
     let pulled = pulled_image(engine, inspector, (number, update)).await?;
     let Some(image) = pulled.filter(|_| update.source != ImageSource::Local) else { return Ok(()) };
@@ -98,6 +101,9 @@ async fn pulled_image<E: Engine>(
 ) -> Result<Option<String>, EngineError> {
     if let Some(known) = inspector.progress().known.new_image_of(number) {
         return Ok(Some(known.to_owned()));
+    }
+    if update.source == ImageSource::Pushed {
+        return Ok(Some(update.to.index.to_string()));
     }
     if update.source != ImageSource::Registry {
         return Ok(None);

@@ -2,9 +2,10 @@
 
 use crate::core::decide::memory::Refusal;
 use crate::core::decide::origin::RememberedOrigin;
+use crate::core::deployment::ClientAct;
 use crate::core::docker::{inspect, names};
 use crate::core::subject::Subject;
-use crate::core::update::plan::{ImageSource, Plan};
+use crate::core::update::plan::{ImageSource, Member, Plan};
 use crate::core::update::{Mark, Note, Step};
 use crate::engine::{Engine, EngineError, Images, ListedImage};
 use crate::execute::engine_return::{TRIES_MAX, await_next_attempt};
@@ -106,7 +107,7 @@ async fn drop_old_images_of<P: Ports>(
         let note = Note { dropped, ..Note::default() };
         context.write(journal, Step::Clean, Mark::Started, note)?;
     }
-    let mut untagged = Ok(());
+    let mut untagged = drop_push_tag(engine, journal.header.plan.member(number)).await;
     // An image that runs again after a rollback needs no keep-tag as long as it has a name.
     let present = present.iter().filter(|image| image.tags.len() > 1);
     for tag in present.chain(&surplus).flat_map(|image| &image.tags) {
@@ -115,6 +116,17 @@ async fn drop_old_images_of<P: Ports>(
         }
     }
     Ok(untagged)
+}
+
+/// Removes the tag that kept a pushed image until a container ran it. The user's tag keeps it now,
+/// and a second name would keep it from being dropped later.
+async fn drop_push_tag(engine: &impl Engine, member: &Member) -> Result<(), EngineError> {
+    match member.update() {
+        Some(update) if update.source == ImageSource::Pushed => {
+            engine.remove_image(&member.push_name(update)).await.map(|_| ())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The kept images beyond `images.keep`, by the age of their tags.
@@ -146,8 +158,16 @@ fn remember_success<P: Ports>(ports: &P, journal: &UpdateJournal) -> Result<(), 
             for digest in &digests {
                 memory.learn(image, digest);
             }
-            if update.source == ImageSource::Registry {
-                memory.learn_origin(image, &update.reference, RememberedOrigin::Pulled);
+            match (update.source, &journal.header.plan.by) {
+                (ImageSource::Registry, _) => {
+                    memory.learn_origin(image, &update.reference, RememberedOrigin::Pulled);
+                }
+                (ImageSource::Pushed, Some(by)) if !update.changes_only_definition() => {
+                    let act = ClientAct { by: by.clone(), at: journal.header.started_at };
+                    let layers = update.to.layers.iter().map(|layer| layer.digest.clone());
+                    memory.learn_push(image, act, layers.collect());
+                }
+                _ => {}
             }
         }
         if update.source == ImageSource::Kept {

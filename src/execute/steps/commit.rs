@@ -4,7 +4,8 @@ use super::switch::already_so;
 use super::{Begun, removed};
 use crate::core::docker::inspect;
 use crate::core::recreate::RestartPolicy;
-use crate::engine::{Containers, EngineError};
+use crate::core::update::plan::ImageSource;
+use crate::engine::{Containers, Engine, EngineError};
 use crate::execute::inspector::Inspector;
 use crate::execute::stop::stop_old_container;
 use crate::execute::{StepError, UpdateContext, images};
@@ -42,7 +43,22 @@ pub(in crate::execute) async fn commit<P: Ports>(
     for number in plan.job_numbers() {
         keep_job(context, inspector, number).await?;
     }
+    move_tags(engine, inspector).await?;
     images::flush(ports).await
+}
+
+/// Lets the user's tags point at pushed images, which have proved themselves. Until now the tags of
+/// the old images were in place, so that nothing else could start the new ones.
+async fn move_tags<E: Engine>(engine: &E, inspector: Inspector<'_, E>) -> Result<(), EngineError> {
+    for (number, _, update) in inspector.plan().changed() {
+        let image = inspector.progress().known.new_image_of(number);
+        if let (ImageSource::Pushed, Some(image), Some(tag)) =
+            (update.source, image, &update.reference.tag)
+        {
+            engine.tag(image, &update.reference.familiar_name(), tag).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The copy of a job takes the place of the container that ended before, with its name and its

@@ -2,7 +2,7 @@
 
 use crate::core::docker::inspect;
 use crate::core::recreate::{self, ReplacedContainer, relink};
-use crate::core::update::plan::Member;
+use crate::core::update::plan::{ImageSource, Member};
 use crate::core::update::{Note, healthcheck};
 use crate::engine::Engine;
 use crate::execute::compose_race::let_compose_finish;
@@ -58,12 +58,17 @@ async fn create_beside<E: Engine>(
         recreation = recreate::beside(&recreation);
     }
     check_names_are_free(engine, member).await?;
-    let (image, id) = if member.update().is_some() {
+    let (image, id) = if let Some(update) = member.update() {
         let known = inspector.progress().known.new_image_of(number);
         let unknown = || StepError::surroundings("the journal does not name the new image");
         let image = known.ok_or_else(unknown)?;
         recreate::set_compose_image(&mut recreation.body, image);
-        (image, containers::create(engine, &name, &recreation).await?)
+        let created = match update.source {
+            // The local tag still points at the old image.
+            ImageSource::Pushed => containers::create_on(engine, &name, recreation, image).await?,
+            _ => containers::create(engine, &name, &recreation).await?,
+        };
+        (image, created)
     } else {
         let image = inspector.header().old_image(number);
         (image, containers::create_on(engine, &name, recreation, image).await?)

@@ -19,6 +19,8 @@ pub(in crate::execute) async fn pull<P: Ports>(
         engine.tag(&update.from.image_id, &repository, &tag).await?;
         let (id, fetched) = match update.source {
             ImageSource::Registry => pull_offer(context, member, update).await?,
+            // It was loaded and flushed before this update began.
+            ImageSource::Pushed => (update.to.index.as_str().to_owned(), true),
             ImageSource::Kept | ImageSource::Local => (update.to.config.as_str().to_owned(), false),
         };
         arrived.push(NewImage { member: number, id, fetched });
@@ -46,14 +48,14 @@ async fn pull_offer<P: Ports>(
 }
 
 /// Moves the local tag to the new image. A local image has it already; if a person has moved the
-/// tag since, it is theirs.
+/// tag since, it is theirs. The tag of a pushed image moves at the commit.
 async fn name(
     engine: &impl Engine,
     member: &Member,
     update: &ImageUpdate,
     id: &str,
 ) -> Result<(), EngineError> {
-    if update.source == ImageSource::Local {
+    if matches!(update.source, ImageSource::Local | ImageSource::Pushed) {
         return Ok(());
     }
     if let Some(tag) = &update.reference.tag {

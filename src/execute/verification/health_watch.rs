@@ -68,7 +68,7 @@ impl HealthWatch {
     }
 
     /// Handles the events that have already arrived, without waiting for more.
-    pub(super) fn hear_what_is_ready(&mut self) {
+    pub(in crate::execute) fn hear_what_is_ready(&mut self) {
         while let Some(event) = self.events.get_mut().next().now_or_never() {
             self.take(event.as_ref());
             if event.is_none() {

@@ -7,6 +7,7 @@ mod trial;
 
 pub(super) use health_watch::{HealthWatch, check_streams_are_open};
 pub(super) use post_update::PostUpdateHooks;
+pub(super) use trial::Trial;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -26,7 +27,6 @@ use crate::core::update::plan::Plan;
 use crate::engine::Containers;
 use crate::ports::Ports;
 use health_watch::ENGINE_LOST;
-use trial::Trial;
 
 /// How many of its last log lines are read to find out why a container ended.
 const LAST_WORDS: usize = 10;

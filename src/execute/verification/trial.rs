@@ -27,11 +27,11 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// One new container on trial.
-pub(super) struct Trial<'a> {
+pub(in crate::execute) struct Trial<'a> {
     pub(super) number: usize,
     /// The container's ID.
     pub(super) id: String,
-    pub(super) watch: HealthWatch,
+    pub(in crate::execute) watch: HealthWatch,
     member: &'a Member,
     /// Its inspect document when the trial began.
     document: Value,
@@ -44,7 +44,7 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// The trial of a container. Its health policy is read from the created container.
-    pub(super) async fn begin(
+    pub(in crate::execute) async fn begin(
         engine: &impl Engine,
         (number, member): (usize, &'a Member),
         id: String,
@@ -69,12 +69,12 @@ impl<'a> Trial<'a> {
         self.watch.samples.iter().any(is_exit)
     }
 
-    pub(super) fn verdict(&self) -> HealthVerdict {
+    pub(in crate::execute) fn verdict(&self) -> HealthVerdict {
         verdict(&self.policy, &self.watch.samples, self.watch.since.elapsed())
     }
 
     /// Waits for the first of these: an event, the next probe, the next inspect, or the given time.
-    pub(super) async fn wait(
+    pub(in crate::execute) async fn wait(
         &mut self,
         ports: &impl Ports,
         stop: &CancellationToken,
@@ -107,7 +107,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Inspects the container. This also finds an exit before the first event.
-    pub(super) async fn look(&mut self, engine: &impl Engine) -> Result<(), StepError> {
+    pub(in crate::execute) async fn look(&mut self, engine: &impl Engine) -> Result<(), StepError> {
         let watch = &mut self.watch;
         watch.looked_at = Instant::now();
         let Some(document) = engine.inspect(&self.id).await? else {

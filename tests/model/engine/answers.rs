@@ -63,7 +63,12 @@ impl State {
 
     pub fn images_of(&self, of: &str) -> Vec<ListedImage> {
         let images = self.stored.images.values();
-        let meant = images.filter(|image| image.tags.keys().any(|tag| repository(tag) == of));
+        // In the Engine's filter `*` does not match a slash.
+        let is_meant = |name: &str| match of.strip_suffix('*') {
+            Some(folder) => name.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')),
+            None => name == of,
+        };
+        let meant = images.filter(|image| image.tags.keys().any(|tag| is_meant(repository(tag))));
         meant
             .map(|image| ListedImage {
                 id: image.id.clone(),

@@ -81,6 +81,11 @@ impl Containers for FakeEngine {
         answer
     }
 
+    async fn restart(&self, container: &str, timeout: Duration) -> Result<(), EngineError> {
+        self.stop(container, timeout).await?;
+        self.start(container).await
+    }
+
     async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
         self.act("rename", &format!("rename {container} {name}"), |state, _| {
             state.rename(container, name)

@@ -49,7 +49,7 @@ impl State {
             "Os": "linux",
             "Architecture": "arm64",
             "Config": image.spec.document,
-            "RootFS": { "Layers": [] },
+            "RootFS": { "Layers": [image.spec.layer()] },
             "Metadata": { "LastTagTime": time(image.tags.values().max().copied()) },
         })
     }

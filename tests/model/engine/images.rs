@@ -1,8 +1,14 @@
 //! The calls for images, volumes and networks.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use pilotfish::core::docker::credentials::Credentials;
+use pilotfish::core::docker::load_answer::LoadAnswer;
 use pilotfish::core::docker::reference::{Digest, Platform, Reference};
 use pilotfish::core::update::event::PullProgress;
 use pilotfish::engine::{EngineError, ImageFacts, Images, ListedImage, Networks, Volumes};
@@ -10,6 +16,7 @@ use serde_json::Value;
 
 use super::FakeEngine;
 use super::state::refused;
+use crate::images::archived_name;
 
 impl Images for FakeEngine {
     async fn inspect_image(&self, image: &str) -> Result<Option<Value>, EngineError> {
@@ -56,6 +63,31 @@ impl Images for FakeEngine {
             state.pulled(&reference.familiar_name(), digest, &image);
             Ok(())
         })
+    }
+
+    async fn load(
+        &self,
+        mut archive: BoxStream<'static, io::Result<Bytes>>,
+    ) -> Result<LoadAnswer, EngineError> {
+        self.0.point("load", false);
+        self.check_it_is_there()?;
+        let (mut bytes, mut answer) = (Vec::new(), LoadAnswer::default());
+        while let Some(block) = archive.next().await {
+            let Ok(block) = block else {
+                self.0.log("  load: broken off");
+                let detail = "broken off".into();
+                return Err(EngineError::Broken { call: "load", detail });
+            };
+            bytes.extend_from_slice(&block);
+        }
+        let done = self.0.now() + self.0.lock().engine.pull_takes;
+        self.wait("load", done).await?;
+        let name = archived_name(&bytes);
+        let image = Arc::clone(self.0.lock().registry.image(&name));
+        let id =
+            self.act("loaded", &format!("load {name}"), |state, _| Ok(state.loaded(&image)))?;
+        answer.take(format!("{{\"stream\":\"Loaded image ID: {id}\"}}").as_bytes());
+        Ok(answer)
     }
 
     async fn tag(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use pilotfish::core::docker::api_version::ApiVersion;
 use pilotfish::core::docker::engine_registries::EngineRegistries;
 use pilotfish::core::docker::image_store::ImageStore;
+use pilotfish::core::docker::reference::Platform;
 use pilotfish::engine::{Engine, EngineError, EngineInfo, SwarmMembership};
 
 use self::state::{Moment, State, refused};
@@ -136,6 +137,11 @@ impl Engine for FakeEngine {
                 swarm: SwarmMembership::default(),
                 can_update: true,
                 api: if state.containerd_store { ApiVersion::V1_51 } else { ApiVersion::V1_41 },
+                platform: Platform {
+                    os: "linux".into(),
+                    architecture: "arm64".into(),
+                    variant: String::new(),
+                },
                 version: "model".into(),
                 root_dir: PathBuf::from("/var/lib/docker"),
                 image_store: ImageStore::Engine,

@@ -99,6 +99,14 @@ impl State {
         id
     }
 
+    /// What a load of an archive without names leaves.
+    pub fn loaded(&mut self, spec: &Arc<Image>) -> String {
+        let id = if self.containerd_store { &spec.manifest } else { &spec.config }.to_string();
+        self.put(&id, spec);
+        self.written();
+        id
+    }
+
     pub fn tag(&mut self, at: DateTime<Utc>, image: &str, name: &str) -> Result<(), EngineError> {
         let id = self.image(image).map(|image| image.id.clone());
         let id = id.ok_or_else(|| not_found(image))?;

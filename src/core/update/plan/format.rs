@@ -93,6 +93,7 @@ impl From<MainAndDependents> for Header {
             plan: Plan {
                 id,
                 subject,
+                by: None,
                 members,
                 strategy: Strategy::StopFirst,
                 jobs: Vec::new(),

@@ -25,6 +25,8 @@ pub enum ImageSource {
     Kept,
     /// The local tag points at it: a person builds or pulls by hand.
     Local,
+    /// A client pushed it to this machine. The local tag moves at the commit.
+    Pushed,
 }
 
 /// The image that runs before an update.
@@ -53,6 +55,12 @@ pub struct ImageUpdate {
 }
 
 impl ImageUpdate {
+    /// Whether the image stays and only the definition of the container changes.
+    #[must_use]
+    pub fn changes_only_definition(&self) -> bool {
+        self.source == ImageSource::Pushed && self.to.has_id(&self.from.image_id)
+    }
+
     /// The local name that the user's image has: `repository:tag`.
     #[must_use]
     pub fn local_name(&self) -> String {
@@ -135,6 +143,12 @@ impl Member {
             Change::Keep => None,
             Change::To(update) => Some(update),
         }
+    }
+
+    /// The name that keeps its pushed image until a container runs it.
+    #[must_use]
+    pub fn push_name(&self, update: &ImageUpdate) -> String {
+        names::push_name(&self.container, update.to.index.as_str())
     }
 
     /// The repository and the tag that keep its old image.

@@ -48,6 +48,9 @@ pub struct Plan {
     /// What the update is about.
     #[serde(flatten)]
     pub subject: Subject,
+    /// The client that asked for it through the push API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// The containers that are replaced, in the order in which they start.
     pub members: Vec<Member>,
     /// The one-shots that run before, in this order.
