@@ -26,7 +26,7 @@ async fn rehearse(
 ) -> anyhow::Result<Exit> {
     let round = look(setting, request).await?;
     if json {
-        print(&output::check_json(&round.check)?)?;
+        print(&output::dry_run_json(&round)?)?;
     } else {
         print(&output::dry_run(&round, setting.screen))?;
     }

@@ -1,4 +1,4 @@
-//! The document of `check --json` and `update --dry-run --json`.
+//! The document of `check --json`, a part of that of `update --dry-run --json`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -33,6 +33,9 @@ pub enum EventDocument {
     UpdateBegun {
         #[serde(flatten)]
         subject: Subject,
+        /// The container of a group that gets the image; there is one event for each of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
         /// The image as the user wrote it.
         image: String,
         /// The digest that runs.
@@ -176,8 +179,8 @@ impl From<&event::PullProgress> for PullProgressDocument {
 impl From<&event::Event> for EventDocument {
     fn from(event: &event::Event) -> Self {
         match event.clone() {
-            event::Event::UpdateBegun { subject, image, from, to, dependents } => {
-                Self::UpdateBegun { subject, image, from, to, dependents }
+            event::Event::UpdateBegun { subject, member, image, from, to, dependents } => {
+                Self::UpdateBegun { subject, member, image, from, to, dependents }
             }
             event::Event::Continued { subject, intent } => Self::Continued { subject, intent },
             event::Event::StepBegun { subject, step } => Self::StepBegun { subject, step },

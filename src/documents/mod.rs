@@ -37,7 +37,7 @@ pub use fleet_overview::{
 };
 pub use history::{HistoryDocument, UpdateRow};
 pub use mirror::{MirrorDocument, MirrorFailure, MirrorOutcome, MirrorRuleRow, MirrorTagRow};
-pub use plan::{PlanRow, ServicePlanRow};
+pub use plan::{GroupPlanRow, JobRow, PlanRow, ServicePlanRow};
 pub use quota::QuotaRow;
 pub use request::{Request, RoundQuery};
 pub use round::RoundDocument;

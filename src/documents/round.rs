@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckDocument, PlanRow, QuotaRow, ServicePlanRow, UpdateRow};
+use super::{CheckDocument, GroupPlanRow, PlanRow, QuotaRow, ServicePlanRow, UpdateRow};
 use crate::agent::RoundEnd;
 
 /// How a round ended: the fields of a check, and what was done.
@@ -15,7 +15,10 @@ pub struct RoundDocument {
     /// What would be done, by name. Only a dry run fills it.
     #[serde(default)]
     pub plans: Vec<PlanRow>,
-    /// The same for services of a Swarm.
+    /// What would be done with groups, as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_plans: Vec<GroupPlanRow>,
+    /// What would be done with services of a Swarm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_plans: Vec<ServicePlanRow>,
     /// The updates that were carried out in this round.
@@ -37,7 +40,8 @@ impl From<&RoundEnd> for RoundDocument {
         let quotas = end.quotas.iter();
         Self {
             check: CheckDocument::from(end),
-            plans: end.outlines.iter().map(PlanRow::from).collect(),
+            plans: end.outlines.iter().flat_map(PlanRow::all_of).collect(),
+            group_plans: end.outlines.iter().filter_map(GroupPlanRow::of).collect(),
             service_plans: end.service_outlines.iter().map(ServicePlanRow::from).collect(),
             updates: end.records.iter().map(UpdateRow::from).collect(),
             recovered: end.recovered.iter().map(UpdateRow::from).collect(),

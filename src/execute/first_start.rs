@@ -50,6 +50,7 @@ impl FirstStart<'_> {
         let state = context.ports.state();
         context.listener.receive(&Event::UpdateBegun {
             subject: Subject::container(name),
+            member: None,
             image: open.image.clone(),
             from: None,
             to: self.offer.index.clone(),

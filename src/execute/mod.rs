@@ -95,6 +95,7 @@ impl<'a, P: Ports> Update<'a, P> {
         for (_, member, update) in plan.changed() {
             context.listener.receive(&Event::UpdateBegun {
                 subject: plan.subject(),
+                member: plan.subject.group_name().map(|_| member.container.clone()),
                 image: member.image.clone(),
                 from: update.from.digest.clone(),
                 to: update.to.index.clone(),

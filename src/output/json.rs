@@ -4,15 +4,23 @@ use serde::Serialize;
 
 use crate::core::text::harmless_json;
 use crate::documents::{
-    CheckDocument, FleetDocument, HistoryDocument, MirrorDocument, StatusDocument,
+    CheckDocument, FleetDocument, HistoryDocument, MirrorDocument, RoundDocument, StatusDocument,
 };
 
-/// The document of `check --json` and `update --dry-run --json`.
+/// The document of `check --json`.
 ///
 /// # Errors
 /// Never in practice: nothing in the document is beyond JSON.
 pub fn check_json(check: &CheckDocument) -> serde_json::Result<String> {
     pretty(check)
+}
+
+/// The document of `update --dry-run --json`.
+///
+/// # Errors
+/// Never in practice: nothing in the document is beyond JSON.
+pub fn dry_run_json(round: &RoundDocument) -> serde_json::Result<String> {
+    pretty(round)
 }
 
 /// The document of `history --json`.

@@ -45,6 +45,12 @@ pub fn change(from: Option<&Digest>, to: Option<&Digest>) -> String {
     format!("{} → {}", short(from), short(to))
 }
 
+/// An image, with the name of the container in a group that gets it before it.
+#[must_use]
+pub fn of_member(member: Option<&str>, image: &str) -> String {
+    member.map_or_else(|| image.to_owned(), |name| format!("{name}: {image}"))
+}
+
 /// A word of the JSON with blanks, for people: `rolled back`.
 #[must_use]
 pub fn spaced(word: &str) -> String {

@@ -10,7 +10,7 @@ use crate::documents::{EventDocument, UpdateRow};
 use crate::output::history::log;
 use crate::output::progress::{ProgressLine, padded};
 use crate::output::screen::{Screen, Style};
-use crate::output::sentence::{change, ended, seconds, together};
+use crate::output::sentence::{change, ended, of_member, seconds, together};
 use crate::output::table::push_line;
 use crate::output::text::{cut, one_line, wrap};
 
@@ -85,10 +85,11 @@ impl Transcript {
     /// The lines about an event that stay.
     fn permanent(&mut self, event: &EventDocument) -> String {
         match event {
-            EventDocument::UpdateBegun { subject, image, from, to, dependents } => {
+            EventDocument::UpdateBegun { subject, member, image, from, to, dependents } => {
+                let what = one_line(&of_member(member.as_deref(), image));
                 let change = change(from.as_ref(), Some(to));
                 let with = together(dependents);
-                self.headline(subject, &format!("{}, {change}{with}", one_line(image)))
+                self.headline(subject, &format!("{what}, {change}{with}"))
             }
             EventDocument::Continued { subject, intent } => {
                 self.headline(subject, &format!("continued, {}", one_line(intent)))

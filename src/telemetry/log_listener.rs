@@ -14,27 +14,31 @@ use crate::output;
 /// Writes every event that matters to a person to the log.
 ///
 /// The message names the container for reading; the field `container` names it for searching. The
-/// field of a service is `service`. The other fields are `image`, `from`, `to`, `step`, `seconds`,
-/// `outcome`, `reason`, `gap_seconds`, `registry` and `bytes`; a field that does not apply is
-/// absent. The format escapes fields, so only messages are made one line here.
+/// field of a service is `service`, that of a group `group`. The other fields are `image`, `from`,
+/// `to`, `step`, `seconds`, `outcome`, `reason`, `gap_seconds`, `registry` and `bytes`; a field
+/// that does not apply is absent. The format escapes fields, so only messages are made one
+/// line here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogListener;
 
 impl EventSink for LogListener {
     fn receive(&self, event: &NumberedEvent) {
         match &event.event {
-            Event::UpdateBegun { subject, image, from, to, dependents } => {
-                begun(subject, image, (from.as_ref(), to), dependents);
+            Event::UpdateBegun { subject, member, image, from, to, dependents } => {
+                let what = output::of_member(member.as_deref(), image);
+                begun((subject, &what), image, (from.as_ref(), to), dependents);
             }
             Event::Continued { subject, intent } => taken_up(subject, intent),
             Event::StepBegun { subject, step } => {
-                let ((container, service), step) = (fields(subject), step.word());
-                tracing::trace!(container, service, step, "{subject}: {step}");
+                let [container, service, group] = fields(subject);
+                let step = step.word();
+                tracing::trace!(container, service, group, step, "{subject}: {step}");
             }
             Event::StepDone { subject, step, took } => {
-                let ((container, service), step) = (fields(subject), step.word());
+                let [container, service, group] = fields(subject);
+                let step = step.word();
                 let seconds = took.as_secs_f64();
-                tracing::debug!(container, service, step, seconds, "{subject}: {step} done");
+                tracing::debug!(container, service, group, step, seconds, "{subject}: {step} done");
             }
             // Ten lines a second are too many for a log; the terminal shows them.
             Event::Pulling { .. } => {}
@@ -43,18 +47,25 @@ impl EventSink for LogListener {
                 tracing::info!(registry, bytes, "pulled {amount} from {registry}");
             }
             Event::FetchedAhead { subject, to } => {
-                let ((container, service), short) = (fields(subject), to.short());
+                let [container, service, group] = fields(subject);
+                let short = to.short();
                 let to = to.as_str();
                 tracing::info!(
                     container,
                     service,
+                    group,
                     to,
                     "{subject}: image {short} fetched, its update waits"
                 );
             }
             Event::SelfUpdating { subject, helper } => {
-                let (container, service) = fields(subject);
-                tracing::info!(container, service, "{subject}: {helper} updates the agent itself");
+                let [container, service, group] = fields(subject);
+                tracing::info!(
+                    container,
+                    service,
+                    group,
+                    "{subject}: {helper} updates the agent itself"
+                );
             }
             Event::RoundEnded { containers, news, took } => round_ended(*containers, news, *took),
             Event::RollingBack { subject, cause } => going_back(subject, cause),
@@ -64,13 +75,13 @@ impl EventSink for LogListener {
     }
 }
 
-/// The name as the field `container`, or as the field `service`.
-fn fields(subject: &Subject) -> (Option<&str>, Option<&str>) {
-    (subject.container_name(), subject.service_name())
+/// The name as one of the fields `container`, `service` and `group`; the others are absent.
+fn fields(subject: &Subject) -> [Option<&str>; 3] {
+    [subject.container_name(), subject.service_name(), subject.group_name()]
 }
 
 fn begun(
-    subject: &Subject,
+    (subject, what): (&Subject, &str),
     image: &str,
     (from, to): (Option<&Digest>, &Digest),
     dependents: &[String],
@@ -78,34 +89,41 @@ fn begun(
     let change = output::change(from, Some(to)) + &output::together(dependents);
     let from = from.map(Digest::as_str);
     let to = to.as_str();
-    let (container, service) = fields(subject);
+    let [container, service, group] = fields(subject);
     tracing::info!(
         container,
         service,
+        group,
         image,
         from,
         to,
-        "{subject}: update begun: {image}, {change}"
+        "{subject}: update begun: {what}, {change}"
     );
 }
 
 fn taken_up(subject: &Subject, intent: &str) {
-    let (container, service) = fields(subject);
+    let [container, service, group] = fields(subject);
     let intent = output::one_line(intent);
-    tracing::info!(container, service, "{subject}: an unfinished update is continued: {intent}");
+    tracing::info!(
+        container,
+        service,
+        group,
+        "{subject}: an unfinished update is continued: {intent}"
+    );
 }
 
 fn going_back(subject: &Subject, cause: &Cause) {
-    let ((container, service), reason) = (fields(subject), cause.detail.as_str());
+    let [container, service, group] = fields(subject);
+    let reason = cause.detail.as_str();
     let sentence = output::one_line(reason);
-    tracing::warn!(container, service, reason, "{subject}: rolling back: {sentence}");
+    tracing::warn!(container, service, group, reason, "{subject}: rolling back: {sentence}");
 }
 
 /// The last log lines of a failed container are not repeated here: they are the container's own,
 /// may contain anything, and are in the history.
 fn ended(record: &Record) {
     let subject = &record.subject;
-    let (container, service) = fields(subject);
+    let [container, service, group] = fields(subject);
     let outcome = record.outcome.word();
     let reason = record.reason.as_deref();
     let gap_seconds = record.gap_seconds;
@@ -115,6 +133,7 @@ fn ended(record: &Record) {
             tracing::$level!(
                 container,
                 service,
+                group,
                 outcome,
                 reason,
                 gap_seconds,
@@ -135,7 +154,7 @@ fn round_ended(containers: usize, news: &[Report], took: Duration) {
     tracing::debug!(containers, seconds, "checked {containers} containers");
     for report in news {
         let subject = &report.subject;
-        let (container, service) = fields(subject);
+        let [container, service, group] = fields(subject);
         let verdict = report.verdict.word();
         let reason = report.reason.map(Reason::word);
         let detail = output::one_line(report.detail.as_deref().unwrap_or_default());
@@ -143,9 +162,11 @@ fn round_ended(containers: usize, news: &[Report], took: Duration) {
         let sentence = if detail.is_empty() { words.into() } else { format!("{words}: {detail}") };
         match report.verdict {
             Verdict::Error => {
-                tracing::warn!(container, service, verdict, reason, "{subject}: {sentence}");
+                tracing::warn!(container, service, group, verdict, reason, "{subject}: {sentence}");
             }
-            _ => tracing::info!(container, service, verdict, reason, "{subject}: {sentence}"),
+            _ => {
+                tracing::info!(container, service, group, verdict, reason, "{subject}: {sentence}")
+            }
         }
     }
 }
@@ -155,6 +176,6 @@ fn warning(subject: Option<&Subject>, detail: &str) {
     let Some(subject) = subject else {
         return tracing::warn!("{detail}");
     };
-    let (container, service) = fields(subject);
-    tracing::warn!(container, service, "{subject}: {detail}");
+    let [container, service, group] = fields(subject);
+    tracing::warn!(container, service, group, "{subject}: {detail}");
 }

@@ -30,10 +30,19 @@ fn speak() {
     for event in [
         Event::UpdateBegun {
             subject: till(),
+            member: None,
             image: "shop/till:1".into(),
             from: None,
             to: digest("to"),
             dependents: vec!["drawer".into()],
+        },
+        Event::UpdateBegun {
+            subject: Subject::group("shop"),
+            member: Some("shop_api_1".into()),
+            image: "shop/api:latest".into(),
+            from: Some(digest("from")),
+            to: digest("to"),
+            dependents: Vec::new(),
         },
         Event::Continued { subject: till(), intent: "the next step is verify".into() },
         Event::StepBegun { subject: till(), step },

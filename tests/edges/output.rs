@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use pilotfish::agent::RoundEnd;
 use pilotfish::core::decide::report::Report;
+use pilotfish::core::policy::group::Meanwhile;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::Outcome;
-use pilotfish::core::update::plan::Outline;
+use pilotfish::core::update::plan::{ChangeOutline, JobOutline, Outline, Strategy};
 use pilotfish::documents::{
     CheckDocument, HistoryDocument, PlanRow, RoundDocument, ServicePlanRow, UpdateRow,
 };
 use pilotfish::output::{
-    Screen, check, check_json, dry_run, history, history_json, update_summary,
+    Screen, check, check_json, dry_run, dry_run_json, history, history_json, update_summary,
 };
 use serde_json::Value;
 
@@ -153,10 +154,58 @@ fn an_update_ends_with_the_result_of_every_container() {
 #[test]
 fn a_dry_run_shows_the_steps_and_hides_the_environment() {
     let plan = plan();
-    let plans = Outline::all_of(&plan).iter().map(PlanRow::from).collect();
+    let plans = PlanRow::all_of(&Outline::of(&plan));
     let page = dry_run(&dry_round(reports(), plans, Vec::new()), screen(80));
     assert!(!page.contains("hunter2"), "{page}");
     compare_within("dry-run", &page, 80);
+}
+
+#[test]
+fn a_dry_run_shows_the_order_of_a_group_with_a_job() {
+    let change = |name: &str, image: &str| ChangeOutline {
+        container: name.to_owned(),
+        image: image.to_owned(),
+        from: Some(digest(&format!("{image}-1"))),
+        to: digest(&format!("{image}-2")),
+        layers: 3,
+        bytes: 12_300_000,
+        stop_timeout: Duration::from_secs(10),
+        stop_signal: None,
+        images_keep: 1,
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let group = |name: &str, meanwhile| Outline {
+        subject: Subject::group(name),
+        jobs: vec![JobOutline {
+            container: "shop_migrate_1".to_owned(),
+            timeout: Duration::from_secs(600),
+            meanwhile,
+        }],
+        strategy: Strategy::StopFirst,
+        hooks: names(&["shop_db_1"]),
+        starts: names(&["shop_api_1", "shop_log_1", "shop_web_1"]),
+        dependents: names(&["shop_log_1"]),
+        changes: vec![
+            change("shop_migrate_1", "shop/api:latest"),
+            change("shop_api_1", "shop/api:latest"),
+            change("shop_web_1", "shop/web:latest"),
+        ],
+    };
+    let alone = Outline {
+        subject: Subject::container("kiosk"),
+        strategy: Strategy::StartFirst { drain: Duration::from_secs(15) },
+        hooks: names(&["kiosk"]),
+        jobs: Vec::new(),
+        starts: names(&["kiosk"]),
+        dependents: Vec::new(),
+        changes: vec![change("kiosk", "kiosk:latest")],
+    };
+    let outlines =
+        vec![group("shop", Meanwhile::Serving), group("other", Meanwhile::Stopped), alone];
+    let end = RoundEnd { outlines, ..RoundEnd::default() };
+    let round = RoundDocument::from(&end);
+    compare_within("dry-run-group", &dry_run(&round, screen(80)), 80);
+    compare("dry-run-group-json", &dry_run_json(&round).expect("JSON"));
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn events() -> Vec<(u64, Event)> {
         0,
         Event::UpdateBegun {
             subject: till(),
+            member: None,
             image: "shop.example:5000/front/till:1".into(),
             from: Some(digest("from")),
             to: digest("to"),
@@ -73,6 +74,7 @@ fn side_by_side() -> Vec<(u64, Event)> {
     let (till, kiosk, signs) = ("till", "kiosk", "signs");
     let begun = |name: &str| Event::UpdateBegun {
         subject: Subject::container(name),
+        member: None,
         image: format!("shop.example/{name}:1"),
         from: Some(digest("from")),
         to: digest("to"),

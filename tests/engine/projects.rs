@@ -134,7 +134,20 @@ fn a_release_of_several_images_and_a_migration_is_one_update() {
     let (job, api) = (shop.pi.id("migrate"), shop.pi.id("api"));
     let (two, _) = shop.release("2");
 
+    let agent = &shop.pi.agent;
+    let planned = agent.json(&shop.pi.engine, &["update", "--dry-run", "--json"]);
+    let job_plan = serde_json::json!(
+        {"container": "migrate", "timeout_seconds": 600.0, "meanwhile": "running"}
+    );
+    let plan = serde_json::json!(
+        {"group": "shop", "hooks": [], "jobs": [job_plan], "starts": ["api", "web"]}
+    );
+    assert_eq!(planned["group_plans"], serde_json::json!([plan]), "{planned:#}");
+    assert_eq!(planned["plans"].as_array().map(Vec::len), Some(3), "{planned:#}");
+    println!("{}", agent.run(&shop.pi.engine, &["update", "--dry-run"]).expect_code(0).out);
+
     let output = shop.pi.update(&[]).expect_code(0);
+    assert!(output.out.contains("group shop: web: "), "{}", output.out);
     println!("{}", output.out);
 
     shop.assert_serves("2", "2");

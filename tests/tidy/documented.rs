@@ -1,27 +1,17 @@
 //! Every word that a user meets stands in the documentation, and the documentation has no word
 //! that the program does not know. The lists are the code's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use chrono::DateTime;
 use clap::CommandFactory as _;
 use pilotfish::cli::Cli;
 use pilotfish::config::{
     DEPLOYMENT_KEYS, KEYS, MIRROR_KEYS, PUSH_ALLOW_KEYS, REGISTRY_KEYS, SENDER_KEYS,
 };
 use pilotfish::core::decide::reason::Reason;
-use pilotfish::core::decide::report::Verdict;
-use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::mirror::refusal::MirrorRefusal;
-use pilotfish::core::policy::own_labels::IgnoredFor;
 use pilotfish::core::policy::{LABEL_PREFIX, LABELS};
-use pilotfish::core::subject::Subject;
-use pilotfish::core::update::history::{DataState, GroupRecord, JobRecord, MemberRecord, Outcome};
-use pilotfish::documents::{
-    CheckDocument, ContainerRow, FleetDocument, HistoryDocument, IgnoredLabelsRow, InFlightRow,
-    MirrorDocument, MirrorFailure, MirrorOutcome, MirrorRuleRow, MirrorTagRow, StatusDocument,
-    UpdateRow,
-};
+use pilotfish::core::update::history::Outcome;
 use pilotfish::metrics::catalogue;
 
 use crate::source_tree::{File, Finding, assert_none, file, files, top};
@@ -77,7 +67,7 @@ fn table_words(page: &File) -> Vec<(usize, String)> {
 }
 
 /// What the page's tables are missing of the program's words, and what they have too much.
-fn compare<'a>(page: &File, known: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
+pub fn compare<'a>(page: &File, known: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let words = table_words(page);
     let is_present = |word: &&&str| words.iter().any(|(_, found)| found == **word);
@@ -177,142 +167,6 @@ fn every_metric_is_explained() {
 fn the_program_has_the_promised_metrics_and_no_others() {
     let names: Vec<_> = catalogue::ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(names, METRICS);
-}
-
-/// A fleet with everything in it.
-fn fleet() -> FleetDocument {
-    let rest = serde_json::json!({
-        "fleet": "", "missing": 0, "ignored": 0,
-        "stop": {"references": [], "why": null, "by": null},
-        "devices": [{
-            "device": "", "online": null, "version": null, "last_check": null, "error": null,
-            "containers": [{"container": "", "image": "", "verdict": "update", "busy": false}],
-        }],
-        "rollouts": [{
-            "reference": "", "digest": format!("sha256:{}", "0".repeat(64)), "runs": 0,
-            "updating": 0, "waiting": 0, "refused": 0, "ok": 0, "bad": 0, "stopped": false,
-        }],
-    });
-    serde_json::from_value(rest).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A run of a mirror with one rule, whose tag failed.
-fn mirror() -> MirrorDocument {
-    let failure = || {
-        Some(MirrorFailure { reason: String::new(), detail: String::new(), advice: String::new() })
-    };
-    let tag = MirrorTagRow {
-        tag: String::new(),
-        outcome: MirrorOutcome::Failed,
-        digest: None,
-        is_whole: true,
-        missing_bytes: None,
-        pulls: None,
-        failure: failure(),
-    };
-    let rule = MirrorRuleRow {
-        rule: String::new(),
-        from: String::new(),
-        to: String::new(),
-        tags: vec![tag],
-        deleted: Vec::new(),
-        failure: failure(),
-    };
-    MirrorDocument::new(DateTime::UNIX_EPOCH, vec![rule], &BTreeMap::new())
-}
-
-/// An update with everything in it.
-fn update() -> UpdateRow {
-    UpdateRow {
-        by: Some(String::new()),
-        id: String::new(),
-        subject: Subject::container(""),
-        image: String::new(),
-        from: None,
-        to: None,
-        started_at: DateTime::UNIX_EPOCH,
-        finished_at: DateTime::UNIX_EPOCH,
-        outcome: Outcome::Updated,
-        tries: 1,
-        reason: None,
-        gap_seconds: None,
-        log: Vec::new(),
-        dependents: vec![String::new()],
-        group: GroupRecord {
-            members: vec![MemberRecord {
-                container: String::new(),
-                image: String::new(),
-                from: None,
-                to: None,
-            }],
-            jobs: vec![JobRecord {
-                container: String::new(),
-                runs: 1,
-                exit_code: None,
-                log: vec![String::new()],
-            }],
-            data: Some(DataState::Maybe),
-        },
-    }
-}
-
-/// Field names as serde writes them, from documents with everything in them.
-fn fields_of_the_json() -> BTreeSet<String> {
-    let row = ContainerRow {
-        subject: Subject::container(""),
-        image: String::new(),
-        running: None,
-        offered: None,
-        verdict: Verdict::UpToDate,
-        reason: None,
-        detail: None,
-        advice: None,
-        no_rollback: Some(String::new()),
-        drops: vec![String::new()],
-    };
-    let ignored_labels = IgnoredLabelsRow {
-        container: String::new(),
-        labels: BTreeMap::new(),
-        watched: false,
-        because: IgnoredFor::OwnHook,
-    };
-    let update = update();
-    let in_flight = InFlightRow { subject: Subject::container(""), step: None };
-    let fleet = fleet();
-    let mirror = mirror();
-    let frame = CheckDocument {
-        checked_at: DateTime::UNIX_EPOCH,
-        containers: Vec::new(),
-        ignored_labels: Vec::new(),
-    };
-    let frames = [
-        serde_json::to_value(frame),
-        serde_json::to_value(HistoryDocument { updates: Vec::new() }),
-        serde_json::to_value(StatusDocument::new("", 0, &Snapshot::default())),
-        serde_json::to_value(&fleet),
-        serde_json::to_value(&fleet.stop),
-        serde_json::to_value(&mirror),
-    ];
-    let rows = [
-        serde_json::to_value(row),
-        serde_json::to_value(ignored_labels),
-        serde_json::to_value(update),
-        serde_json::to_value(in_flight),
-        serde_json::to_value(&fleet.devices[0]),
-        serde_json::to_value(&fleet.devices[0].containers[0]),
-        serde_json::to_value(&fleet.rollouts[0]),
-        serde_json::to_value(&mirror.rules[0]),
-        serde_json::to_value(&mirror.rules[0].tags[0]),
-    ];
-    let fields = |document: serde_json::Value| document.as_object().cloned().unwrap_or_default();
-    let documents = frames.into_iter().chain(rows).filter_map(Result::ok);
-    documents.flat_map(|document| fields(document).into_iter().map(|(name, _)| name)).collect()
-}
-
-#[test]
-fn every_field_of_the_json_is_explained() {
-    let fields = fields_of_the_json();
-    assert_none(&compare(&file("docs/json.md"), fields.iter().map(String::as_str)));
 }
 
 #[test]

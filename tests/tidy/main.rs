@@ -5,6 +5,7 @@
 //! because a rule that finds nothing proves nothing.
 
 mod documented;
+mod documented_json;
 mod layers;
 mod glossary;
 mod limits;

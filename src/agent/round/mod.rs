@@ -248,7 +248,7 @@ impl Round {
     /// Adds the plan of a decision to the result of a dry run.
     pub(in crate::agent) fn outline(&mut self, decision: &Decision) {
         if let Decision::Update(plan) | Decision::HandOver(plan) = decision {
-            self.end.outlines.extend(Outline::all_of(plan));
+            self.end.outlines.push(Outline::of(plan));
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Event {
     /// An update begins.
     UpdateBegun {
         subject: Subject,
+        /// The container of a group that gets the image; there is one event for each of them.
+        member: Option<String>,
         /// The image as the user wrote it.
         image: String,
         /// The digest that runs.

@@ -69,6 +69,7 @@ impl<'a, P: Ports> ServiceUpdate<'a, P> {
         let plan = &header.plan;
         context.listener.receive(&Event::UpdateBegun {
             subject: plan.subject(),
+            member: None,
             image: plan.image.clone(),
             from: Some(plan.from.clone()),
             to: plan.to.clone(),

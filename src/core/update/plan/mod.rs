@@ -33,7 +33,7 @@ pub use guard::Guard;
 pub use header::{Header, Recorded};
 pub use job::Job;
 pub use member::{Change, ImageSource, ImageUpdate, Member, PreviousImage};
-pub use outline::Outline;
+pub use outline::{ChangeOutline, JobOutline, Outline};
 pub use strategy::Strategy;
 
 /// One decided update.
