@@ -15,6 +15,13 @@
 //! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
 //! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
 //! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
+//! | `TILL_LEDGER` | none | a file to which `till migrate` adds a line at its begin and its success |
+//! | `TILL_JOB_WORKS` | `0s` | how long `till migrate` works |
+//! | `TILL_JOB_CODE` | `0` | the exit code of `till migrate`; any other code is a failure |
+//!
+//! `till migrate` is a job, such as a migration. It can be begun again. Each of its lines is on the
+//! disk before it goes on: its version, `begun` or `done`, and the name of its machine. It also
+//! ends with exit code 0 when it gets a signal, but then it is not done.
 //!
 //! `till healthcheck` asks the till on this machine; it is the `HEALTHCHECK` of an image that has
 //! no shell. Build it for such an image with
@@ -61,6 +68,9 @@ struct Behaviour {
     needs: Option<String>,
     healthy_after: Duration,
     unhealthy_after: Option<Duration>,
+    ledger: Option<String>,
+    job_works: Duration,
+    job_code: u8,
 }
 
 impl Behaviour {
@@ -75,12 +85,24 @@ impl Behaviour {
             needs: env::var("TILL_NEEDS").ok(),
             healthy_after: duration("TILL_HEALTHY_AFTER")?.unwrap_or_default(),
             unhealthy_after: duration("TILL_UNHEALTHY_AFTER")?,
+            ledger: env::var("TILL_LEDGER").ok(),
+            job_works: duration("TILL_JOB_WORKS")?.unwrap_or_default(),
+            job_code: number("TILL_JOB_CODE", 0)?,
         })
     }
 
     /// Writes down that it was started, for tests that count starts.
     fn note_the_start(&self) -> Result<()> {
-        append(self.diary.as_deref(), &self.version)
+        append(self.diary.as_deref(), &self.version)?;
+        Ok(())
+    }
+
+    /// Writes down how far its job has come.
+    fn note_the_job(&self, what: &str) -> Result<()> {
+        let machine = env::var("HOSTNAME").unwrap_or_default();
+        let line = format!("{} {what} {machine}", self.version);
+        let ledger = append(self.ledger.as_deref(), &line)?;
+        Ok(ledger.map_or(Ok(()), |ledger| ledger.sync_all())?)
     }
 
     /// Why this till cannot open.
@@ -116,13 +138,13 @@ impl Behaviour {
     }
 }
 
-/// Adds a line to a file, if there is a file.
-fn append(path: Option<&str>, line: &str) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
+/// Adds a line to a file, if there is a file, and returns the file.
+fn append(path: Option<&str>, line: &str) -> Result<Option<File>> {
+    let Some(path) = path else { return Ok(None) };
     let file = File::options().append(true).create(true).open(path);
     let mut file = file.with_context(|| format!("cannot open {path}"))?;
     file.write_all(format!("{line}\n").as_bytes())?;
-    Ok(())
+    Ok(Some(file))
 }
 
 fn number<N>(name: &str, default: N) -> Result<N>
@@ -152,7 +174,27 @@ fn main() -> Result<ExitCode> {
         Some("probe") => return watch_from_outside(env::args().skip(2)),
         _ => {}
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(behaviour))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match env::args().nth(1).as_deref() {
+        Some("migrate") => runtime.block_on(migrate(behaviour)),
+        _ => runtime.block_on(work(behaviour)),
+    }
+}
+
+/// Works as a job, until its end or a signal.
+async fn migrate(behaviour: Behaviour) -> Result<ExitCode> {
+    let leaving = farewell()?;
+    behaviour.note_the_job("begun")?;
+    tokio::select! {
+        _ = leaving => return Ok(ExitCode::SUCCESS),
+        () = tokio::time::sleep(behaviour.job_works) => {}
+    }
+    if behaviour.job_code == 0 {
+        behaviour.note_the_job("done")?;
+    } else {
+        eprintln!("till {}: there is no such column", behaviour.version);
+    }
+    Ok(ExitCode::from(behaviour.job_code))
 }
 
 /// Serves until a signal, or until the time to fail.

@@ -176,17 +176,22 @@ impl Agent {
         self.journals().first().map(|journal| read_journal(journal).1).unwrap_or_default()
     }
 
-    /// The entries of every open journal, by the container that its header names.
+    /// The entries of every open journal, by each container that its header names.
     pub fn entries_by_container(&self) -> BTreeMap<String, Vec<Value>> {
         open_journals(&self.state().join("journal"))
     }
 }
 
-/// The entries of every journal in a directory, by the container that its header names.
+/// The entries of every journal in a directory, by the container that its header names, or by
+/// each member if it is that of a group.
 pub fn open_journals(directory: &Path) -> BTreeMap<String, Vec<Value>> {
     let journals = journals_in(directory).into_iter().map(|journal| read_journal(&journal));
-    let named = journals.filter_map(|(header, entries)| {
-        Some((header["plan"]["container"].as_str()?.to_owned(), entries))
+    let named = journals.flat_map(|(header, entries)| {
+        let plan = &header["plan"];
+        let members = plan["members"].as_array().filter(|_| plan["group"].is_string());
+        let members = members.into_iter().flatten().map(|member| &member["container"]);
+        let names = members.chain([&plan["container"]]).filter_map(Value::as_str);
+        names.map(|name| (name.to_owned(), entries.clone())).collect::<Vec<_>>()
     });
     named.collect()
 }

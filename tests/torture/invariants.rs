@@ -26,7 +26,7 @@ const STATE_FILES: [&str; 7] =
     ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock", "agent-id"];
 
 /// The till's variables that users set, and not images.
-const USER_VARIABLES: [&str; 2] = ["TILL_DIARY=", "TILL_PORT="];
+const USER_VARIABLES: [&str; 3] = ["TILL_DIARY=", "TILL_PORT=", "TILL_LEDGER="];
 
 /// How long an Engine may take after its start to start its containers.
 const ALONE_LIMIT: Duration = Duration::from_secs(20);
@@ -328,13 +328,19 @@ pub fn check_state(state: &Path) -> Vec<Finding> {
 /// I7: the history says how the release ended.
 fn check_history(rig: &Rig, case: &Case, service: &Judged<'_>) -> Option<Finding> {
     let (records, next) = (history(rig), service.next);
-    let mut of_it = records.iter().rev().filter(|it| it["to"] == next.digest.as_str());
+    let mut of_it = records.iter().rev().filter(|it| is_about(it, &next.digest));
     let runs = service.current.image == next.image;
     let outcome = of_it.next().map(|record| record["outcome"].clone()).unwrap_or_default();
     let fits =
         if runs { outcome == "updated" } else { outcome.is_string() && outcome != "updated" };
     let what = format!("the history says {outcome} of a release that runs: {runs}, {case:?}");
     (!fits).then_some(Finding::changed(what))
+}
+
+/// Whether a line of the history is about an update to this digest, of one container or a group.
+pub fn is_about(record: &Value, digest: &str) -> bool {
+    let mut members = record["members"].as_array().into_iter().flatten();
+    record["to"] == digest || members.any(|member| member["to"] == digest)
 }
 
 /// The lines of the agent's history, oldest first.

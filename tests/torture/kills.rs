@@ -65,6 +65,11 @@ fn the_power_is_cut_while_the_new_container_starts_first() {
 }
 
 #[test]
+fn the_agent_is_killed_in_the_update_of_a_group_with_a_job() {
+    sample(Rig::with(Setup::Group, &[]), Kind::Good, &[Fault::Kill], 61);
+}
+
+#[test]
 fn answers_are_lost_late_or_wrong() {
     let statuses = [500, 404, 409].map(Fault::Answer);
     let faults = [&[Fault::DropReply, Fault::Delay][..], &statuses].concat();

@@ -8,6 +8,7 @@
 //! second_service a second service that is updated in the same round; steer brings both updates to
 //!                a pair of steps
 //! rig            a machine with the service and a control container; runs one case
+//! group          both services and a job as one group
 //! settle         rounds after a fault, until nothing is in flight
 //! inject         injects the faults that the proxy leaves to it; user_actions: people's actions
 //! compose        the real docker-compose; dependents: two dependents in the service's network
@@ -42,6 +43,8 @@ mod user_actions;
 mod disk;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod group;
 #[cfg(test)]
 mod inject;
 #[cfg(test)]

@@ -16,9 +16,14 @@ pub enum Kind {
     Unhealthy,
     /// Its HEALTHCHECK never comes to a result.
     NeverHealthy,
+    /// The job of its group ends with an error.
+    JobFails,
+    /// The job of its group takes longer than it may.
+    JobOverruns,
 }
 
 impl Kind {
+    /// Those of a service without a group.
     pub const ALL: [Self; 5] = [
         Self::Good,
         Self::ExitsAtOnce,
@@ -31,7 +36,7 @@ impl Kind {
     pub fn release(self, version: &str) -> Release {
         let release = Release::new(version);
         match self {
-            Self::Good => release,
+            Self::Good | Self::JobFails | Self::JobOverruns => release,
             Self::ExitsAtOnce => release.with("TILL_EXIT_AFTER", "0s"),
             Self::DiesInVerification => release.with("TILL_EXIT_AFTER", "300ms"),
             Self::Unhealthy => release
@@ -47,6 +52,11 @@ impl Kind {
         matches!(self, Self::Good)
     }
 
+    /// Whether no member of its group is replaced.
+    pub const fn has_bad_job(self) -> bool {
+        matches!(self, Self::JobFails | Self::JobOverruns)
+    }
+
     pub const fn word(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -54,6 +64,8 @@ impl Kind {
             Self::DiesInVerification => "dies in verification",
             Self::Unhealthy => "unhealthy",
             Self::NeverHealthy => "never healthy",
+            Self::JobFails => "its job fails",
+            Self::JobOverruns => "its job overruns",
         }
     }
 }

@@ -39,6 +39,7 @@ impl Results {
             "landed_again": outcome.landed_again,
             "findings": findings,
             "refused": outcome.refused,
+            "job": outcome.job,
             "log": if outcome.findings.is_empty() { "" } else { &outcome.log },
             "service_back_ms": outcome.service_back.as_millis() as u64,
             "recovered_ms": outcome.recovered.as_millis() as u64,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::dependents::Dependent;
 use crate::disk::{self, LossyDisk, StateDisk};
 use crate::fault::{Fault, PlannedFault};
+use crate::group::{self, Group};
 use crate::invariants::{self, Judged};
 use crate::proxy::{From, Proxy};
 use crate::releases::Kind;
@@ -70,6 +71,8 @@ pub struct Outcome {
     pub recovered: Duration,
     /// Whether a good release was refused.
     pub refused: bool,
+    /// How often the job of a group ran.
+    pub job: Value,
     /// The output of both agents: the interrupted one and the recovering one.
     pub log: String,
 }
@@ -85,6 +88,8 @@ pub struct Rig {
     pub dependents: Vec<Dependent>,
     /// The service that is updated in the same round.
     pub second: Option<SecondService>,
+    /// The group of both services.
+    pub group: Option<Group>,
     /// The flags of dockerd.
     pub flags: Vec<String>,
     pub disk: Option<LossyDisk>,
@@ -175,7 +180,7 @@ impl Rig {
         let control = pi.registry.publish(CONTROL, &Release::new("control"));
         let control = service::start_control(&pi, &control);
         let (original, dependents) = (pi.inspect(SERVICE), Dependent::all(&pi));
-        let second = SecondService::of(&pi, setup);
+        let (second, group) = (SecondService::of(&pi, setup), Group::of(&pi, setup));
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self {
             watch,
@@ -184,6 +189,7 @@ impl Rig {
             setup,
             dependents,
             second,
+            group,
             flags,
             disk,
             state_disk,
@@ -218,7 +224,7 @@ impl Rig {
     fn publish(&mut self, kind: Kind) -> Published {
         self.next_version += 1;
         if let Some(second) = &mut self.second {
-            second.publish(&self.pi);
+            second.publish(&self.pi, kind);
         }
         self.pi.registry.publish(SERVICE, &kind.release(&self.next_version.to_string()))
     }
@@ -229,6 +235,7 @@ impl Rig {
         self.control = self.pi.inspect(CONTROL);
         self.watches().for_each(Watch::begin);
         self.dependents.iter().for_each(Dependent::begin);
+        self.group = self.group.take().map(|group| group.next(&self.pi));
         let mut outcome = Outcome { setup: self.setup, ..Outcome::default() };
         self.proxy.set(From::TheJournal, Some(case.aim));
         let is_injected = self.run_with_fault(&["update"], &case.aim);
@@ -239,6 +246,9 @@ impl Rig {
         outcome.landed = landed.filter(|_| is_valid);
         if is_injected && case.aim.fault == Fault::Cut {
             outcome.findings.extend(invariants::alone(self, &self.judged(case.kind, &next)));
+        }
+        if let (Some(group), Some(second)) = (&mut self.group, &self.second) {
+            group.note_fault(&self.pi, &second.version());
         }
         if let Some(again) = case.again {
             self.proxy.set(From::TheBeginning, Some(again));
@@ -262,13 +272,16 @@ impl Rig {
             Ok(refused) => outcome.refused = refused,
             Err(finding) => outcome.findings.push(finding),
         }
-        if outcome.refused && matches!(self.setup, Setup::SideBySide(_)) {
+        if outcome.refused && matches!(self.setup, Setup::SideBySide(_) | Setup::Group) {
             let what = "one fault refused a good release".to_owned();
             outcome.findings.push(invariants::Finding::changed(what));
         }
         let services = self.judged(case.kind, &next);
         outcome.findings.extend(invariants::settled(self, case, &services));
         outcome.findings.extend(self.check_starts(case, &services));
+        outcome.findings.extend(group::settled(self, case, &next));
+        outcome.findings.extend(group::check_another_round(self));
+        outcome.job = group::summary(self);
         if !outcome.findings.is_empty() {
             self.reset();
         }
@@ -326,6 +339,7 @@ impl Rig {
         outcome.service_back = first_one.saturating_duration_since(begun);
         let services = self.judged(case.kind, next);
         outcome.findings.extend(invariants::recovered(self, case, &services, &finished));
+        outcome.findings.extend(group::recovered(self, case, next));
     }
 
     /// After a finding: removes everything and starts a new service, so that the next case begins
@@ -347,6 +361,7 @@ impl Rig {
         if let Some(second) = &mut self.second {
             second.reset(&self.pi);
         }
+        self.group = Group::of(&self.pi, self.setup);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::group;
 use crate::invariants::Judged;
 use crate::releases::Kind;
 use crate::rig::RECOVERY_LIMIT;
@@ -17,6 +18,8 @@ pub const KIOSK: &str = "kiosk";
 
 /// The second service of a machine.
 pub struct SecondService {
+    /// Whether its release is a part of that of a group.
+    is_in_group: bool,
     kind: Kind,
     pub watch: Watch,
     /// Its image between two cases.
@@ -30,13 +33,16 @@ pub struct SecondService {
 
 /// Starts it on its first release.
 pub fn start(pi: &Pi) {
-    start_alone(pi, KIOSK, &first_release(pi));
+    let first = first_release(pi);
+    pi.engine.docker(&["pull", "--quiet", &first.reference]);
+    start_alone(pi, KIOSK, &first);
     wait_until("the second service runs", RECOVERY_LIMIT, || {
         pi.names().contains(&format!("{KIOSK} running"))
     });
 }
 
-fn first_release(pi: &Pi) -> Published {
+/// Publishes its first release.
+pub fn first_release(pi: &Pi) -> Published {
     pi.registry.publish(KIOSK, &Kind::Good.release(&version(0)))
 }
 
@@ -48,20 +54,32 @@ fn version(number: u32) -> String {
 impl SecondService {
     /// The second service of a machine of this kind, right after its start.
     pub fn of(pi: &Pi, setup: Setup) -> Option<Self> {
-        let Setup::SideBySide(kind) = setup else { return None };
+        let kind = match setup {
+            Setup::SideBySide(kind) => kind,
+            Setup::Group => Kind::Good,
+            _ => return None,
+        };
         let watch = Watch::start(&pi.engine.socket(), &label_of(KIOSK));
         let first = first_release(pi);
         let (current, next, original) = (first.clone(), first, pi.inspect(KIOSK));
-        Some(Self { kind, watch, current, next, original, next_version: 0 })
+        let is_in_group = setup == Setup::Group;
+        Some(Self { is_in_group, kind, watch, current, next, original, next_version: 0 })
     }
 
-    /// Publishes its next release.
-    pub fn publish(&mut self, pi: &Pi) {
+    /// Publishes its next release, and that of the job if it is in a group: then the group is
+    /// updated to a release of this kind.
+    pub fn publish(&mut self, pi: &Pi, of_group: Kind) {
         self.next_version += 1;
-        self.next = pi.registry.publish(KIOSK, &self.kind.release(&self.version()));
+        let release = if self.is_in_group {
+            self.kind = of_group;
+            group::release_of_job(of_group, &self.version())
+        } else {
+            self.kind.release(&self.version())
+        };
+        self.next = pi.registry.publish(KIOSK, &release);
     }
 
-    fn version(&self) -> String {
+    pub fn version(&self) -> String {
         version(self.next_version)
     }
 

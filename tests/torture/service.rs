@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::compose;
 use crate::dependents;
+use crate::group::{self, JOB};
 use crate::releases::Kind;
 use crate::rig::{CONTROL, RECOVERY_LIMIT, SERVICE};
 use crate::second_service::{self, KIOSK};
@@ -37,6 +38,8 @@ pub enum Setup {
     SideBySide(Kind),
     /// `docker run` on a network of its own, and the new container starts first.
     StartFirst,
+    /// `docker run`, in a group with a second service and a job.
+    Group,
 }
 
 impl Setup {
@@ -48,6 +51,7 @@ impl Setup {
             Self::WithDependents => ", two dependents",
             Self::SideBySide(_) => ", two updates",
             Self::StartFirst => ", start-first",
+            Self::Group => ", a group with a job",
         }
     }
 
@@ -73,8 +77,10 @@ impl Setup {
                 start_alone(pi, SERVICE, image);
                 second_service::start(pi);
             }
+            Self::Group => group::start(pi, image),
         }
-        let expected = self.names();
+        let mut expected = self.names();
+        expected.retain(|name| *name != JOB);
         wait_until("the service runs", RECOVERY_LIMIT, || {
             let names = pi.names();
             expected.iter().all(|name| names.contains(&format!("{name} running")))
@@ -87,6 +93,7 @@ impl Setup {
             Self::Alone | Self::Composed | Self::StartFirst => vec![SERVICE],
             Self::WithDependents => [&[SERVICE], &dependents::DEPENDENTS[..]].concat(),
             Self::SideBySide(_) => vec![SERVICE, KIOSK],
+            Self::Group => vec![SERVICE, KIOSK, JOB],
         }
     }
 
@@ -101,7 +108,7 @@ impl Setup {
         match self {
             Self::Alone | Self::Composed | Self::StartFirst => 3,
             Self::WithDependents => 4,
-            Self::SideBySide(_) => 5,
+            Self::SideBySide(_) | Self::Group => 5,
         }
     }
 }
@@ -142,7 +149,8 @@ pub fn start_alone(pi: &Pi, name: &str, image: &Published) {
     start_with(pi, name, image, &[]);
 }
 
-fn start_with(pi: &Pi, name: &str, image: &Published, more: &[&str]) {
+/// The same with more options.
+pub fn start_with(pi: &Pi, name: &str, image: &Published, more: &[&str]) {
     let label = label_of(name);
     let labels = [&LABELS[..], &[SHELF, &label]].concat();
     let mut options: Vec<String> = labels.iter().map(|label| format!("--label={label}")).collect();

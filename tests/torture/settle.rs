@@ -6,6 +6,7 @@ use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::docker::reference::Digest;
 use pilotfish::core::subject::Subject;
 
+use crate::group::{GROUP, JOB};
 use crate::invariants::{self, Judged};
 use crate::releases::Kind;
 use crate::rig::{Case, ROUNDS_MAX, Rig, SERVICE};
@@ -15,6 +16,9 @@ use crate::support::registry::Published;
 impl Rig {
     /// Runs rounds until each release runs, or is refused. Returns whether a good one is refused.
     pub fn settle(&mut self, kind: Kind, next: &Published) -> Result<bool, invariants::Finding> {
+        if self.group.is_some() {
+            return self.settle_group(next);
+        }
         let runs = self.settle_one(SERVICE, next)?;
         if runs {
             self.current = next.clone();
@@ -26,6 +30,30 @@ impl Rig {
             is_good_refused |= second.fold(false, |_, second| second.settle(runs));
         }
         Ok(is_good_refused)
+    }
+
+    /// The same for a group: all its releases run, or one of them is refused.
+    fn settle_group(&mut self, next: &Published) -> Result<bool, invariants::Finding> {
+        let second = self.second.as_ref().expect("the second service").next.clone();
+        let releases = [(SERVICE, next), (KIOSK, &second), (JOB, &second)];
+        for _ in 0..ROUNDS_MAX {
+            let is_new = |(name, release): &(&str, &Published)| {
+                let container = self.pi.engine.inspect(name).unwrap_or_default();
+                container["Image"] == release.image.as_str()
+            };
+            let is_settled = self.pi.agent.journals().is_empty();
+            let runs = is_settled && releases.iter().all(is_new);
+            if runs || releases.iter().any(|(name, release)| self.is_refused(name, release)) {
+                if runs {
+                    self.current = next.clone();
+                }
+                return Ok(self.second.as_mut().is_some_and(|second| second.settle(runs)));
+            }
+            self.pi.update(&[GROUP]);
+        }
+        let rows = releases.map(|(name, _)| self.pi.check(name));
+        let what = format!("after {ROUNDS_MAX} rounds it is still open: {rows:?}");
+        Err(invariants::Finding::leftovers(what))
     }
 
     /// Returns whether the release runs; otherwise it is refused.

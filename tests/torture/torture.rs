@@ -11,7 +11,8 @@
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 //!
 //! A tenth of the faults hit a service with two dependents. A tenth more kills hit two updates in
-//! flight, and with `TORTURE_ONLY` none.
+//! flight, and with `TORTURE_ONLY` none. A tenth more of both kinds hits updates that start first, and
+//! a tenth more updates of a group with a job.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +21,7 @@ use std::{env, fs};
 
 use crate::cases::{Lengths, every, lengths, name, run_cases};
 use crate::fault::{Fault, Place, PlannedFault, When};
+use crate::group;
 use crate::page;
 use crate::releases::Kind;
 use crate::results::{self, Results};
@@ -282,25 +284,38 @@ fn cuts_with_two_updates() {
 /// Every n-th fault more hits an update whose new container starts first.
 const WITH_START_FIRST: u64 = 10;
 
-/// Faults before and after the calls of updates whose new container starts first.
-fn run_start_first(fault: Fault, count: u64, file: &str) {
+/// The releases whose new container starts first.
+const START_FIRST_KINDS: [Kind; 3] = [Kind::Good, Kind::ExitsAtOnce, Kind::Unhealthy];
+
+/// Every n-th fault more hits an update of a group with a job.
+const WITH_GROUP: u64 = 10;
+
+/// Every n-th kill during the update of a group gets another one in the recovery.
+const AGAIN: usize = 5;
+
+/// Faults before and after the calls of updates on machines of this kind.
+fn run_setup(setup: Setup, kinds: &[Kind], fault: Fault, count: u64, file: &str) {
     let results = Results::kept_in(&results(file));
     let mut seed = seed();
     let machine = |flags: &[&str]| match fault {
-        Fault::Cut => Rig::on_lossy_disk_with(Setup::StartFirst, flags),
-        _ => Rig::with(Setup::StartFirst, flags),
+        Fault::Cut => Rig::on_lossy_disk_with(setup, flags),
+        _ => Rig::with(setup, flags),
     };
     let mut rigs = vec![machine(&[])];
-    let lengths = lengths(&mut rigs[0], &[Kind::Good, Kind::ExitsAtOnce, Kind::Unhealthy]);
-    eprintln!("calls of an update that starts first: {lengths:?}");
+    let lengths = lengths(&mut rigs[0], kinds);
+    eprintln!("calls of an update{}: {lengths:?}", setup.words());
     let kinds = lengths.keys();
     let mut cases: Vec<Case> = kinds.flat_map(|kind| every(*kind, fault, &lengths, 1)).collect();
     let count = usize::try_from(count).expect("a number");
-    if let Some(again) = again(&cases, Setup::StartFirst, count) {
+    if let Some(again) = again(&cases, setup, count) {
         cases = again;
     }
     seed.shuffle(&mut cases);
     cases.truncate(count);
+    if setup == Setup::Group && fault == Fault::Kill {
+        let twice = cases.iter_mut().step_by(AGAIN);
+        twice.for_each(|case| case.again = kill_and_kill(&lengths, &mut seed).again);
+    }
     for worker in 1..number("TORTURE_WORKERS", 4) {
         let flags: &[&str] = if worker % 2 == 1 { &["--live-restore"] } else { &[] };
         rigs.push(machine(flags));
@@ -313,14 +328,30 @@ fn run_start_first(fault: Fault, count: u64, file: &str) {
 #[ignore = "takes as long as configured: make torture"]
 fn kills_with_start_first() {
     let count = number("TORTURE_KILLS", 10_000) / WITH_START_FIRST;
-    run_start_first(Fault::Kill, count, "kills_with_start_first.jsonl");
+    let file = "kills_with_start_first.jsonl";
+    run_setup(Setup::StartFirst, &START_FIRST_KINDS, Fault::Kill, count, file);
 }
 
 #[test]
 #[ignore = "takes as long as configured: make torture"]
 fn cuts_with_start_first() {
     let count = number("TORTURE_CUTS", 1_000) / WITH_START_FIRST;
-    run_start_first(Fault::Cut, count, "cuts_with_start_first.jsonl");
+    let file = "cuts_with_start_first.jsonl";
+    run_setup(Setup::StartFirst, &START_FIRST_KINDS, Fault::Cut, count, file);
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn kills_with_group() {
+    let count = number("TORTURE_KILLS", 10_000) / WITH_GROUP;
+    run_setup(Setup::Group, &group::KINDS, Fault::Kill, count, "kills_with_group.jsonl");
+}
+
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn cuts_with_group() {
+    let count = number("TORTURE_CUTS", 1_000) / WITH_GROUP;
+    run_setup(Setup::Group, &group::KINDS, Fault::Cut, count, "cuts_with_group.jsonl");
 }
 
 /// Its name sorts last, so that it runs last.
@@ -334,7 +365,13 @@ fn page() {
         "kills_with_dependents.jsonl",
         "kills_with_two_updates.jsonl",
         "kills_with_start_first.jsonl",
+        "kills_with_group.jsonl",
     ];
-    let cuts = ["cuts.jsonl", "cuts_with_two_updates.jsonl", "cuts_with_start_first.jsonl"];
+    let cuts = [
+        "cuts.jsonl",
+        "cuts_with_two_updates.jsonl",
+        "cuts_with_start_first.jsonl",
+        "cuts_with_group.jsonl",
+    ];
     page::write(&commit, &kills.map(kept).concat(), &cuts.map(kept).concat());
 }
