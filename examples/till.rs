@@ -15,7 +15,7 @@
 //! | `TILL_NEEDS` | nothing | it exits before it serves unless a variable of this name is set |
 //! | `TILL_UNHEALTHY_AFTER` | never | `/healthz` fails from then on, `0s`: from the beginning |
 //! | `TILL_HEALTHY_AFTER` | `0s` | `/healthz` fails until then |
-//! | `TILL_LEDGER` | none | a file to which `till migrate` adds a line at its begin and its success |
+//! | `TILL_LEDGER` | none | a file to which `till migrate` adds a line at begin and success |
 //! | `TILL_JOB_WORKS` | `0s` | how long `till migrate` works |
 //! | `TILL_JOB_CODE` | `0` | the exit code of `till migrate`; any other code is a failure |
 //!

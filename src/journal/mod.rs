@@ -12,6 +12,7 @@ mod starts;
 mod audit;
 mod history;
 mod lock;
+mod lock_change;
 mod mirror;
 mod modes;
 mod push;

@@ -69,6 +69,22 @@ fn the_agent_is_killed_in_the_update_of_a_group_with_a_job() {
     sample(Rig::with(Setup::Group, &[]), Kind::Good, &[Fault::Kill], 61);
 }
 
+/// The directory of the lock's volume comes back, without the labels that name the agent.
+#[test]
+fn the_power_is_cut_right_after_the_lock_was_removed() {
+    let mut rig = Rig::on_lossy_disk(&[]);
+    let calls = rig.count_calls(Kind::ExitsAtOnce);
+    let removes = |call: &String| call.starts_with("DELETE /volumes/");
+    let number = 1 + calls.iter().rposition(removes).expect("the lock is removed");
+    let place = Place::Call(number, When::After);
+    let case = Case {
+        kind: Kind::ExitsAtOnce,
+        aim: PlannedFault { fault: Fault::Cut, place },
+        again: None,
+    };
+    assert_no_findings(rig, vec![case; 3]);
+}
+
 #[test]
 fn answers_are_lost_late_or_wrong() {
     let statuses = [500, 404, 409].map(Fault::Answer);

@@ -11,8 +11,8 @@
 //! | `TORTURE_KEEP` | not set | adds to the results of earlier runs, in `target/torture/` |
 //!
 //! A tenth of the faults hit a service with two dependents. A tenth more kills hit two updates in
-//! flight, and with `TORTURE_ONLY` none. A tenth more of both kinds hits updates that start first, and
-//! a tenth more updates of a group with a job.
+//! flight, and with `TORTURE_ONLY` none. A tenth more of both hits updates that start first, and a
+//! tenth more updates of a group with a job.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

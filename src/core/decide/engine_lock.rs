@@ -122,6 +122,9 @@ pub struct HolderStatus {
     pub process_lives: Option<bool>,
     /// Whether the holder's container runs; absent if it has none, or if the Engine does not say.
     pub container_runs: Option<bool>,
+    /// Whether this agent has begun to create or to remove a lock, and does not know that the
+    /// Engine's disk has it.
+    pub own_change_is_open: bool,
 }
 
 /// What an existing lock means for this agent.
@@ -131,6 +134,9 @@ pub enum Claim {
     Own,
     /// The holder is shown to be gone.
     Abandoned,
+    /// It names no agent, and this agent left it: the end of the Engine or the machine took the
+    /// labels.
+    Remnant,
     /// Another agent holds the lock, or nothing shows that its holder is gone.
     Foreign,
 }
@@ -148,7 +154,7 @@ pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
         return Claim::Own;
     }
     if found.owner.is_empty() {
-        return Claim::Foreign;
+        return if seen.own_change_is_open { Claim::Remnant } else { Claim::Foreign };
     }
     match seen.process_lives.filter(|_| is_same_boot) {
         Some(true) => return Claim::Foreign,
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn another_agent_counts_as_gone_only_with_proof() {
-        use Claim::{Abandoned, Foreign, Own};
+        use Claim::{Abandoned, Foreign, Own, Remnant};
         let own = Holder { container: "c1".into(), ..holder("own") };
         let other = holder("other");
         let contained = Holder { container: "c2".into(), ..holder("other") };
@@ -217,6 +223,7 @@ mod tests {
         let container =
             |runs| HolderStatus { container_runs: Some(runs), ..HolderStatus::default() };
         let unseen = HolderStatus::default();
+        let changing = HolderStatus { own_change_is_open: true, ..unseen };
         for (found, seen, expected) in [
             (&own, unseen, Own),
             (&of_another_boot(own.clone()), unseen, Own),
@@ -238,6 +245,9 @@ mod tests {
             (&copy, process(false), Abandoned),
             // A volume that a person created.
             (&Holder::default(), process(false), Foreign),
+            // The power was cut while this agent created or removed the lock.
+            (&Holder::default(), changing, Remnant),
+            (&other, changing, Foreign),
         ] {
             assert_eq!(claim(found, &own, seen), expected, "{found:?} {seen:?}");
         }

@@ -129,6 +129,7 @@ impl Volumes for FakeEngine {
     async fn remove_volume(&self, name: &str) -> Result<bool, EngineError> {
         self.quietly("remove volume", |state, _| {
             let removed = state.stored.labels.remove(name).is_some();
+            state.forget_labels(name);
             state.written();
             Ok(removed)
         })
