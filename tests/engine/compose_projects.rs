@@ -1,13 +1,13 @@
 //! A project of the real `docker-compose` with a migration, and what Compose does to it in the
 //! middle of its update: the installed one, or the one in `TEST_COMPOSE`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use std::{env, fs};
 
 use crate::support::agent::begins_step;
-use crate::support::command::{output, run, wait_until};
+use crate::support::command::{compose_2, docker_compose, output, run, wait_until};
 use crate::support::images::Release;
 use crate::support::{Pi, text};
 
@@ -46,8 +46,7 @@ impl Project {
     }
 
     fn compose(&self, arguments: &[&str]) -> Command {
-        let program = env::var_os("TEST_COMPOSE").unwrap_or_else(|| "docker-compose".into());
-        let mut command = Command::new(program);
+        let mut command = docker_compose();
         command.env("DOCKER_HOST", self.pi.engine.host());
         command.args(["--project-name", "shop", "--file"]).arg(self.file()).args(arguments);
         command
@@ -127,7 +126,7 @@ fn a_compose_project_is_updated_as_one_and_compose_finds_nothing_to_do() {
     project.assert_whole("after the update");
     assert_eq!(project.pi.serving(API_PORT).as_deref(), Some("till 2"));
     // The hash of Compose 1.29 contains the image, so its `up` recreates everything once more.
-    if env::var_os("TEST_COMPOSE").is_some() {
+    if compose_2().is_some() {
         let before = project.ids();
         run(&mut project.compose(&["up", "--detach"]));
         assert_eq!(before, project.ids(), "`up` recreates nothing");

@@ -1,6 +1,7 @@
 //! Groups and jobs on a real Engine: two services and a migration that belong together.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -362,6 +363,29 @@ fn a_group_is_updated_as_a_whole_or_not_at_all() {
     }
 }
 
+/// Puts SQLite and its libraries beside the data, because the root directory of the Engine may be
+/// another one than that of this test. The job calls it as `/data/sqlite3`.
+fn put_sqlite(shop: &Shop) {
+    let program = run(Command::new("which").arg("sqlite3"));
+    let libraries = run(Command::new("ldd").arg(program.trim()));
+    let paths: Vec<&str> = libraries.split_whitespace().filter(|it| it.starts_with('/')).collect();
+    let loader = paths.iter().find(|path| path.contains("/ld-")).expect("the loader");
+    for path in paths.iter().copied().chain([program.trim()]) {
+        let name = Path::new(path).file_name().expect("a name");
+        let to = shop.path("lib").join(name);
+        fs::create_dir_all(shop.path("lib")).expect("a directory");
+        fs::copy(path, to).expect("to copy a part of SQLite");
+    }
+    let loader = Path::new(loader).file_name().expect("a name").to_string_lossy();
+    let libraries = "/data/lib";
+    let call = format!(
+        "#!/usr/bin/sh\nexec {libraries}/{loader} --library-path {libraries} \
+         {libraries}/sqlite3 \"$@\"\n"
+    );
+    fs::write(shop.path("sqlite3"), call).expect("a script");
+    fs::set_permissions(shop.path("sqlite3"), Permissions::from_mode(0o755)).expect("its mode");
+}
+
 /// The value of a file of SQLite.
 fn sql(shop: &Shop, statement: &str) -> String {
     run(Command::new("sqlite3").arg(shop.path("shop.db")).arg(statement)).trim().to_owned()
@@ -370,9 +394,11 @@ fn sql(shop: &Shop, statement: &str) -> String {
 #[test]
 fn a_database_on_a_volume_is_migrated_before_the_switch() {
     let shop = Shop::new();
+    put_sqlite(&shop);
     sql(&shop, "create table sale (sum integer); insert into sale values (42);");
-    let migration =
-        |statement: &str| format!("set -e; sqlite3 -bail /data/shop.db '{statement}'; {GOOD}");
+    let migration = |statement: &str| {
+        format!("set -e; /data/sqlite3 -bail /data/shop.db '{statement}'; {GOOD}")
+    };
     // It fails in the middle of its transaction: nothing has changed.
     shop.release("2");
     shop.job(&migration(
@@ -394,7 +420,7 @@ fn a_database_on_a_volume_is_migrated_before_the_switch() {
     // It is killed in its first run, and begun anew.
     shop.release("4");
     shop.job(&format!(
-        "set -e; echo begun >> /data/begun; sqlite3 -bail /data/shop.db \
+        "set -e; echo begun >> /data/begun; /data/sqlite3 -bail /data/shop.db \
          'create table if not exists refund (sum integer);'; \
          while [ ! -e /data/go ]; do sleep 0.1; done; {GOOD}"
     ));

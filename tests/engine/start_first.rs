@@ -1,14 +1,13 @@
 //! Updates that start the new container first, on a real Engine, with clients that ask all the
 //! time.
 
-use std::process::Command;
+use std::fs;
 use std::time::Duration;
-use std::{env, fs};
 
 use serde_json::{Value, json};
 
 use crate::support::clients::{Client, ClientKind, Requests, Target};
-use crate::support::command::{run, wait_until};
+use crate::support::command::{docker_compose, run, wait_until};
 use crate::support::haproxy::Retry;
 use crate::support::images::Release;
 use crate::support::shop::{ALIAS, Shop, release};
@@ -271,8 +270,7 @@ fn compose_up_in_the_middle_leaves_the_service_running_and_down_ends_it() {
     });
     fs::write(&file, project.to_string()).expect("a compose file");
     let compose = |arguments: &[&str]| {
-        let program = env::var_os("TEST_COMPOSE").unwrap_or_else(|| "docker-compose".into());
-        let mut command = Command::new(program);
+        let mut command = docker_compose();
         command.env("DOCKER_HOST", pi.engine.host()).arg("--project-name=shop").arg("--file");
         run(command.arg(&file).args(arguments))
     };

@@ -1,15 +1,15 @@
 //! The real `docker-compose`, on a project with the service in it: the installed one, or the one in
 //! `TEST_COMPOSE` (`make test-engines` uses Compose 2).
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::{env, fs};
 
 use crate::rig::SERVICE;
 use crate::service::{LABELS, SHELF, diary};
 use crate::service_watch::SERVICE_LABEL;
 use crate::support::Pi;
-use crate::support::command::{output, run};
+use crate::support::command::{docker_compose, output, run};
 use crate::support::registry::Published;
 
 /// The name of the project, which is in its labels and its network.
@@ -18,24 +18,23 @@ const PROJECT: &str = "shop";
 /// Writes the file, and starts the project for the first time.
 pub fn start(pi: &Pi, image: &Published) {
     fs::write(path(pi), file(pi, image)).expect("the compose file");
-    run(&mut docker_compose(pi, &["up", "--detach"]));
+    run(&mut compose(pi, &["up", "--detach"]));
 }
 
 /// Runs a command of a person in the project's directory. It may fail, because it runs in the
 /// middle of an update.
 pub fn try_to(pi: &Pi, arguments: &[&str]) -> Output {
-    output(&mut docker_compose(pi, arguments))
+    output(&mut compose(pi, arguments))
 }
 
 /// The IDs of the containers that Compose considers part of the project.
 pub fn containers(pi: &Pi) -> Vec<String> {
-    let ids = run(&mut docker_compose(pi, &["ps", "--quiet"]));
+    let ids = run(&mut compose(pi, &["ps", "--quiet"]));
     ids.lines().map(str::to_owned).collect()
 }
 
-fn docker_compose(pi: &Pi, arguments: &[&str]) -> Command {
-    let program = env::var_os("TEST_COMPOSE").unwrap_or_else(|| "docker-compose".into());
-    let mut command = Command::new(program);
+fn compose(pi: &Pi, arguments: &[&str]) -> Command {
+    let mut command = docker_compose();
     command.env("DOCKER_HOST", pi.engine.host());
     command.args(["--project-name", PROJECT, "--file"]).arg(path(pi)).args(arguments);
     command
