@@ -79,7 +79,15 @@ pub(in crate::execute) async fn stop_and_rename<E: Engine>(
 ) -> Result<(), StepError> {
     stop_members(engine, inspector, begun).await?;
     // None of them runs now, so a clean-up may have removed one: that is no word of a person.
-    rename(engine, inspector, |error, _, _| error.into()).await
+    let plan = inspector.plan();
+    rename(engine, inspector, |error, which, number| {
+        if !error.is_not_found() {
+            return error.into();
+        }
+        let detail = format!("the {which} container was removed while it was stopped");
+        StepError::Cause(Cause::interrupted(plan.naming(number, detail)))
+    })
+    .await
 }
 
 /// The same in the other order, when the new containers serve already: a client that knows them by
