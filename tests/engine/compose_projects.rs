@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::agent::begins_step;
-use crate::support::command::{compose_2, docker_compose, output, run, wait_until};
+use crate::support::command::{output, run, wait_until};
+use crate::support::compose::{compose_2, docker_compose};
 use crate::support::images::Release;
 use crate::support::{Pi, text};
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::clients::{Client, ClientKind, Requests, Target};
-use crate::support::command::{docker_compose, run, wait_until};
+use crate::support::command::{run, wait_until};
+use crate::support::compose::docker_compose;
 use crate::support::haproxy::Retry;
 use crate::support::images::Release;
 use crate::support::shop::{ALIAS, Shop, release};

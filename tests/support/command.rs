@@ -1,8 +1,5 @@
 //! Runs other programs, and waits for conditions.
 
-use std::env;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,20 +38,3 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Optio
 pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     wait_for(what, limit, || holds().then_some(()));
 }
-
-/// Compose 2: `TEST_COMPOSE`, or the one beside the Engine in `TEST_ENGINE_ROOT`. None: the
-/// installed Compose is used, which is 1.29. It cannot recreate a container on Engine 25 or later.
-pub fn compose_2() -> Option<PathBuf> {
-    let beside = |root: OsString| Path::new(&root).join(COMPOSE_PLUGIN);
-    let chosen = env::var_os("TEST_COMPOSE").map(PathBuf::from);
-    let beside = env::var_os("TEST_ENGINE_ROOT").map(beside).filter(|path| path.exists());
-    chosen.or(beside)
-}
-
-/// The real `docker-compose`.
-pub fn docker_compose() -> Command {
-    Command::new(compose_2().unwrap_or_else(|| "docker-compose".into()))
-}
-
-/// Compose 2 as a plugin of Docker, below the root directory.
-const COMPOSE_PLUGIN: &str = "usr/libexec/docker/cli-plugins/docker-compose";

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod broker;
 pub mod clients;
 pub mod command;
+pub mod compose;
 pub mod engine;
 pub mod files;
 pub mod http;

@@ -9,7 +9,8 @@ use crate::rig::SERVICE;
 use crate::service::{LABELS, SHELF, diary};
 use crate::service_watch::SERVICE_LABEL;
 use crate::support::Pi;
-use crate::support::command::{docker_compose, output, run};
+use crate::support::command::{output, run};
+use crate::support::compose::docker_compose;
 use crate::support::registry::Published;
 
 /// The name of the project, which is in its labels and its network.
