@@ -65,8 +65,8 @@ fn a_second_agent_is_found_before_either_acts_and_takes_over_when_it_is_alone() 
     first.terminate().expect_code(0);
     let theirs = second.state().display().to_string();
     wait_until("the second one takes over", SOON, || owner(&pi).as_ref() == Some(&theirs));
-    second.run(&pi.engine, &["update"]).expect_code(0);
-    assert_ne!(pi.id("till"), before);
+    let updated = second.run(&pi.engine, &["update"]).expect_code(0);
+    assert_ne!(pi.id("till"), before, "{updated:?} {}", waiting.log());
     waiting.terminate().expect_code(0);
     assert_eq!(owner(&pi), None, "a clean end releases the lock");
 }
