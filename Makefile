@@ -165,7 +165,8 @@ test-arm: needs needs-dist ## tests the binaries for 64-bit and 32-bit Pis, emul
 	scripts/test-arm $(ARM)
 
 test-deb: needs-dist ## tests the package for this machine, from install to purge, under a real systemd (needs root)
-	@scripts/ensure systemd-nspawn=systemd-container debootstrap=debootstrap nsenter=util-linux pgrep=procps
+	@scripts/ensure systemd-nspawn=systemd-container debootstrap=debootstrap nsenter=util-linux pgrep=procps \
+		curl=curl openssl=openssl
 	scripts/dist $(MACHINE)
 	scripts/deb $(MACHINE)
 	scripts/test-deb "$$(ls -t target/dist/pilotfish_*_"$$(dpkg --print-architecture)".deb | head -n 1)"

@@ -65,6 +65,9 @@ fn a_second_agent_is_found_before_either_acts_and_takes_over_when_it_is_alone() 
     first.terminate().expect_code(0);
     let theirs = second.state().display().to_string();
     wait_until("the second one takes over", SOON, || owner(&pi).as_ref() == Some(&theirs));
+    // A moment passes between the creation of the lock and the look of the agent that created it.
+    let is_told = || second.check(&pi.engine, "till")["reason"] != "another_agent";
+    wait_until("the second one says that it is alone", SOON, is_told);
     let updated = second.run(&pi.engine, &["update"]).expect_code(0);
     assert_ne!(pi.id("till"), before, "{updated:?} {}", waiting.log());
     waiting.terminate().expect_code(0);
