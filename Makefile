@@ -16,7 +16,7 @@ BROKER_NEEDS = /usr/sbin/mosquitto=mosquitto mosquitto_sub=mosquitto-clients ope
 export RUST_TEST_THREADS ?= 4
 
 # How many seconds `make fuzz` runs each of its targets.
-FUZZ_TARGETS = reference challenge manifest docker_config notification packet message archive
+FUZZ_TARGETS = reference challenge manifest docker_config notification packet message image_tree archive
 FUZZ_SECONDS ?= 60
 
 # The Engines of `make test-engines`, and the environment that selects each.

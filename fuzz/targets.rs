@@ -2,9 +2,13 @@
 // panic and without losing what it read; `tests/corpus.rs` reads the corpus with the same functions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use pilotfish::broker;
+use pilotfish::core::archive::thin::{DeviceLayers, ThinArchive};
 use pilotfish::core::archive::{ArchiveIntake, ArchiveLimits, ArchivedImage};
 use pilotfish::core::docker::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Document, OCI_INDEX, OCI_MANIFEST, candidates,
@@ -151,17 +155,42 @@ fn check_order(plan: &CopyPlan) {
 }
 
 /// An upload of an image archive. What the Engine would get is read again as the same image, and
-/// written again with the same bytes.
+/// written again with the same bytes. Neither the size of the pieces nor gzip makes a difference,
+/// and an archive without the layers of a device names the same image.
 pub fn archive(bytes: &[u8]) {
-    let Some((image, written)) = read_archive(bytes) else { return };
-    assert_eq!(read_archive(&written), Some((image, written)), "it is not written plainly");
+    let read = read_archive(bytes, 777);
+    assert!(read_archive(bytes, 1) == read, "the size of the pieces makes a difference");
+    let Some((image, written)) = &read else { return };
+    assert!(read_archive(written, 777) == read, "it is not written plainly");
+    assert!(read_archive(&gzip(written), 777) == read, "gzip makes a difference");
+    for is_containerd in [false, true] {
+        let layers = if is_containerd { &image.blobs } else { &image.diff_ids };
+        let layers = layers.iter().map(ToString::to_string).collect();
+        let device = DeviceLayers { layers, is_containerd };
+        let mut file = Cursor::new(written);
+        let Some(thin) = ThinArchive::of(&mut file, &device) else { continue };
+        let index = |at: u64| usize::try_from(at).expect("an index");
+        let parts = thin.parts.iter().map(|part| &written[index(part.start)..index(part.end)]);
+        let sent: Vec<u8> = parts.flatten().copied().collect();
+        assert!(sent.len() < written.len() && sent.len() as u64 == thin.size());
+        let (read, _) = read_archive(&sent, 777).expect("a part of it is an archive");
+        assert_eq!(&read, image, "without its layers it is another image");
+    }
 }
 
-fn read_archive(bytes: &[u8]) -> Option<(ArchivedImage, Vec<u8>)> {
+/// The bytes in gzip, without compression, so that the limit for bombs does not count.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn read_archive(bytes: &[u8], size: usize) -> Option<(ArchivedImage, Vec<u8>)> {
     let (mut intake, mut written) = (ArchiveIntake::new(ArchiveLimits::default()), Vec::new());
-    for piece in bytes.chunks(777) {
+    for piece in bytes.chunks(size) {
         intake.take(piece).ok()?;
-        written.append(intake.out()?);
+        // It has nothing until it knows the format.
+        intake.out().into_iter().for_each(|out| written.append(out));
     }
     let image = intake.finish().ok()?;
     written.append(intake.out()?);
