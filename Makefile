@@ -64,7 +64,7 @@ test-engines: needs engines ## tests recreate on every Engine, the main job on D
 	$(foreach engine,$(ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test fidelity every_option &&) true
 	$(foreach engine,$(DOCKER_ENGINES),$(call on,$(engine)) $(CARGO) test --locked --test engine &&) true
 	$(call on,podman) $(CARGO) test --locked --test engine -- --ignored podman
-	$(call on,podman) $(CARGO) test --locked --test engine whose_fault
+	$(call on,podman) $(CARGO) test --locked --test engine at_fault
 	TEST_COMPOSE=$(ROOTS)/docker-28/usr/libexec/docker/cli-plugins/docker-compose \
 		$(CARGO) test --locked --test torture compose
 
@@ -125,7 +125,7 @@ footprint: needs needs-dist $(FRESHDOCK) ## measures size, memory, CPU time and 
 
 torture: needs ## causes a fault at every call of a real agent; writes docs/reliability.md (a night; see TORTURE_KILLS)
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
-	$(CARGO) test --locked --test engine -- --ignored --nocapture strikes
+	$(CARGO) test --locked --test engine -- --ignored --nocapture self_update
 
 soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more pairs of crashes
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} PILOTFISH_STRIDE=$${PILOTFISH_STRIDE:-10} $(CARGO) test --locked --test model -- --nocapture

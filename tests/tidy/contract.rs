@@ -7,7 +7,7 @@ use pilotfish::core::decide::reason::Reason;
 use pilotfish::core::policy::LABELS;
 use pilotfish::metrics::catalogue;
 
-use crate::source_tree::{File, Finding, assert_none, file, top};
+use crate::source_tree::{File, Finding, assert_none, file, files, top};
 
 const PAGE: &str = "docs/contract-tests.md";
 
@@ -51,6 +51,60 @@ fn check(page: &File) -> Vec<Finding> {
     findings
 }
 
+/// The tests of a test program by their paths, and whether they are ignored.
+fn tests_of(program: &str) -> Vec<(String, bool)> {
+    let directory = format!("tests/{program}");
+    let mut found = Vec::new();
+    for File { path, text } in files(&directory, ".rs") {
+        let module = path.trim_start_matches(&directory).trim_end_matches(".rs");
+        let module = module.trim_end_matches("/mod").replace('/', "::");
+        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+        for (index, line) in lines.iter().enumerate() {
+            let function = line.trim_start_matches("async ").strip_prefix("fn ");
+            let Some((name, _)) = function.and_then(|it| it.split_once('(')) else { continue };
+            let attributes = lines[..index].iter().rev().take_while(|line| line.starts_with('#'));
+            let attributes: Vec<_> = attributes.collect();
+            if attributes.iter().any(|line| line.contains("test]") || line.contains("test(")) {
+                let is_ignored = attributes.iter().any(|line| line.starts_with("#[ignore"));
+                found.push((format!("{module}::{name}"), is_ignored));
+            }
+        }
+    }
+    found
+}
+
+/// Words by which a command chooses tests, and that choose none: cargo then succeeds.
+fn check_filters(commands: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in commands.text.lines().enumerate() {
+        let Some((_, after)) = line.split_once(" --test ") else { continue };
+        let mut words = after.split_whitespace();
+        let tests = words.next().map(tests_of).unwrap_or_default();
+        let only_ignored = after.contains(" --ignored");
+        for word in words {
+            let word = word.trim_end_matches([';', ')']);
+            let is_name = word.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
+            if !is_name || word.is_empty() || word == "true" {
+                continue;
+            }
+            let is_chosen = |(name, is_ignored): &(String, bool)| {
+                name.contains(word) && (*is_ignored || !only_ignored)
+            };
+            if !tests.iter().any(is_chosen) {
+                findings.push(commands.finding(index + 1, format!("`{word}` chooses no test")));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn every_command_chooses_tests() {
+    for path in ["Makefile", "scripts/test-arm"] {
+        assert_none(&check_filters(&file(path)));
+    }
+}
+
 #[test]
 fn every_named_test_exists() {
     assert_none(&check(&file(PAGE)));
@@ -82,6 +136,17 @@ fn these_rules_find_what_breaks_them() {
         [
             "docs/x.md:3: there is no test `engine::manual_commands::no_such_test`",
             "docs/x.md:4: a promise without a test",
+        ]
+    );
+    let commands = "\tcargo test --test tidy no_such_rule\n\tcargo test --test tidy every_command\n\
+                    \tcargo test --test tidy -- --ignored every_command\n";
+    let found = check_filters(&File::made_up("Makefile", commands));
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "Makefile:1: `no_such_rule` chooses no test",
+            "Makefile:3: `every_command` chooses no test",
         ]
     );
 }
