@@ -163,7 +163,7 @@ pub struct Spent {
     pub switches: u64,
     /// Bytes written to the disk.
     written: u64,
-    processor: Duration,
+    pub processor: Duration,
 }
 
 impl Spent {
@@ -197,7 +197,8 @@ impl Spent {
     }
 }
 
-fn number_behind(text: &str, key: &str) -> u64 {
+/// The number behind a key of a file in `/proc`.
+pub fn number_behind(text: &str, key: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect(key)
 }

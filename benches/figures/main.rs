@@ -2,8 +2,8 @@
 //! differ; `make bench` is for people.
 //!
 //! `figures BINARY [gap] [bad] [handover] [parallel] [round] [answers] [check] [registry] [silent]
-//! [hostile] [fleet] [mirror] [swarm] [projects] [footprint]` measures that binary; without a
-//! topic, all of them.
+//! [hostile] [fleet] [mirror] [swarm] [projects] [push] [footprint]` measures that binary; without
+//! a topic, all of them.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends by saying why")]
 
@@ -37,6 +37,7 @@ mod hostile_registry;
 mod peer;
 mod projects;
 mod proxy;
+mod push;
 mod registry;
 mod round;
 mod side_by_side;
@@ -56,7 +57,7 @@ use crate::table::Table;
 type Measure = fn(&Path, &mut Table);
 
 /// The topics: the name on the command line, and the function.
-const TOPICS: [(&str, Measure); 15] = [
+const TOPICS: [(&str, Measure); 16] = [
     ("gap", service_gap::measure),
     ("bad", bad_release::measure),
     ("handover", start_first::measure),
@@ -71,6 +72,7 @@ const TOPICS: [(&str, Measure); 15] = [
     ("mirror", mirror::measure),
     ("swarm", swarm::measure),
     ("projects", projects::measure),
+    ("push", push::measure),
     ("footprint", footprint::measure),
 ];
 
@@ -80,7 +82,7 @@ fn main() {
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     assert!(
         !words.is_empty(),
-        "figures BINARY [gap|bad|handover|parallel|round|answers|check|registry|silent|hostile|footprint]…"
+        "figures BINARY [gap|bad|handover|parallel|round|answers|check|registry|silent|hostile|fleet|mirror|swarm|projects|push|footprint]…"
     );
     let binary = PathBuf::from(words.remove(0)).canonicalize().expect("the binary to measure");
     let mut table = Table::default();

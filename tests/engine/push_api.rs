@@ -1,117 +1,15 @@
 //! The push API of a real agent in front of a real Engine, with the real curl and `pilotfish push`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::agent::{Finished, METRICS_PORT, Running};
 use crate::support::command::wait_until;
-use crate::support::http::Peer;
 use crate::support::images::Release;
+use crate::support::pushed::{PUSHED, PushedPi, path};
 use crate::support::{Pi, QUIET, text};
-
-/// Longer than a push with its update, on a slow machine.
-const PUSHED: Duration = Duration::from_secs(120);
-
-/// A Pi whose agent takes pushes, the certificates, and archives of images.
-struct PushedPi {
-    pi: Pi,
-    files: PathBuf,
-    agent: Option<Running>,
-}
-
-impl PushedPi {
-    /// Runs the agent with these deployments; a client `ci` may do everything.
-    fn new(deployments: &str, schedule: &str) -> Self {
-        let mut pi = Pi::with(&[], QUIET);
-        let files = pi.engine.directory().join("push");
-        fs::create_dir_all(&files).expect("a directory");
-        for words in [
-            &["init"][..],
-            &["device", "pi", "localhost", "127.0.0.1"],
-            &["client", "ci", "revoked"],
-            &["revoke", "revoked"],
-        ] {
-            let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/push/pki");
-            let output = Command::new(script).args(words).current_dir(&files).output();
-            let output = output.expect("bash and openssl");
-            assert!(output.status.success(), "{output:?}");
-        }
-        let device = files.join("certificates/pi");
-        let device = device.display();
-        let settings = format!(
-            "{schedule}\n[push]\naddress = \"127.0.0.1:9790\"\ncert_file = \"{device}/server.crt\"\n\
-             key_file = \"{device}/server.key\"\nclient_ca_file = \"{device}/client-ca.crt\"\n\
-             crl_file = \"{device}/crl.pem\"\n[[push.allow]]\nclient = \"uri:pilotfish://push/ci\"\n\
-             deployments = [\"*\"]\nacts = [\"*\"]\n[health]\ntimeout = \"8s\"\nstable = \"2s\"\n\
-             {deployments}"
-        );
-        pi.agent.set(&pi.engine, &settings);
-        Self { pi, files, agent: None }
-    }
-
-    fn run(&mut self) {
-        self.agent = Some(self.pi.agent.spawn(&self.pi.engine, &["run"]));
-        let pages = self.pi.engine.address_of(METRICS_PORT);
-        let is_ready = || Peer::Tcp(pages).get("/readyz").is_ok_and(|answer| answer.status == 200);
-        wait_until("the agent is ready", PUSHED, is_ready);
-    }
-
-    /// `docker save` of a release, which the Engine then forgets.
-    fn save(&self, release: &Release, name: &str) -> PathBuf {
-        let published = self.pi.registry.publish("pushed", release);
-        let by_digest =
-            format!("{}@{}", published.reference.replace(":latest", ""), published.digest);
-        self.pi.engine.docker(&["pull", "--quiet", &by_digest]);
-        let tag = format!("{name}:latest");
-        let before = self.pi.engine.call("GET", &format!("/images/{tag}/json"));
-        self.pi.engine.docker(&["tag", &by_digest, "pushed-by-hand:latest"]);
-        let archive = self.files.join(format!("{name}.tar"));
-        self.pi.engine.docker(&["save", "--output", path(&archive), "pushed-by-hand:latest"]);
-        self.pi.engine.docker(&["image", "rm", "pushed-by-hand:latest"]);
-        let _ = self.pi.engine.call("DELETE", &format!("/images/{by_digest}"));
-        assert_eq!(
-            self.pi.engine.call("GET", &format!("/images/{tag}/json")).status,
-            before.status
-        );
-        archive
-    }
-
-    fn push(&self, name: &str, archive: &Path, flags: &[&str]) -> Finished {
-        let certificates = self.files.join("certificates/ci");
-        let mut words = vec!["push", name, path(archive), "--to", "https://127.0.0.1:9790"];
-        words.extend(["--certificates", path(&certificates)]);
-        words.extend(flags);
-        self.pi.agent.run(&self.pi.engine, &words)
-    }
-
-    /// The status and the body.
-    fn curl(&self, words: &[&str], at: &str) -> (String, String) {
-        let client = self.files.join("certificates/ci");
-        let mut curl = self.pi.engine.command("curl");
-        curl.args(["-sS", "--max-time", "100", "-w", "\n%{http_code}", "--cacert"]);
-        curl.arg(client.join("ca.crt")).arg("--cert").arg(client.join("client.crt"));
-        curl.arg("--key").arg(client.join("client.key")).args(words);
-        let output: Output =
-            curl.arg(format!("https://127.0.0.1:9790{at}")).output().expect("curl");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (body, status) = said.rsplit_once('\n').expect("a status");
-        (status.to_owned(), body.to_owned())
-    }
-
-    fn show(&self, name: &str) -> Value {
-        let (status, body) = self.curl(&[], &format!("/v1/deployments/{name}"));
-        assert_eq!(status, "200", "{body}");
-        serde_json::from_str(&body).expect("JSON")
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("text")
-}
 
 const TILL: &str = "[[deployment]]\nname = \"till\"\n";
 
@@ -260,7 +158,7 @@ fn a_push_in_the_middle_of_an_update_is_refused_and_the_other_way_round() {
     let deployment = "[[deployment]]\nname = \"till\"\n";
     let mut pushed = PushedPi::new(deployment, "every = \"1s\"\njitter = \"0%\"");
     let one = pushed.pi.registry.publish("till", &Release::new("1"));
-    pushed.pi.start_watched("till", &one.reference, 8080, &["--label=pilotfish.health.stable=6s"]);
+    pushed.pi.start_watched("till", &one.reference, 8080, &["--label=pilotfish.health.stable=4s"]);
     let archive = pushed.save(&Release::new("9"), "nine");
     pushed.run();
     // The poll updates, and a push comes while the new container is on trial.
@@ -293,7 +191,7 @@ fn two_clients_at_once_are_one_load_and_one_busy() {
     pushed.pi.start("till", &one.reference, &["--publish=8080:8080"]);
     pushed.pi.start("web", &one.reference, &["--publish=8081:8080"]);
     pushed.pi.wait_until_serving(8080);
-    let archive = pushed.save(&Release::new("2").with_ballast(3_000_000), "two");
+    let archive = pushed.save(&Release::new("2").with_ballast(1_500_000), "two");
     pushed.run();
     let client = pushed.files.join("certificates/ci");
     let slow = format!(
@@ -305,7 +203,10 @@ fn two_clients_at_once_are_one_load_and_one_busy() {
     let mut slow_push = pushed.pi.engine.command("sh");
     slow_push.arg("-c").arg(slow).stdout(std::process::Stdio::piped());
     let slow_push = slow_push.spawn().expect("curl");
-    std::thread::sleep(Duration::from_secs(2));
+    let open = pushed.pi.agent.state().join("push.json");
+    wait_until("the load begins", PUSHED, || {
+        fs::read_to_string(&open).is_ok_and(|open| open.contains("unnamed"))
+    });
     let (status, body) = pushed.curl(&["-T", path(&archive)], "/v1/web/load");
     assert_eq!(status, "429", "{body}");
     let output = slow_push.wait_with_output().expect("curl");

@@ -32,7 +32,7 @@ pub struct Release {
     entrypoint: String,
     healthcheck: Option<Value>,
     labels: Vec<(String, String)>,
-    own: Option<Arc<Layer>>,
+    own: Vec<Arc<Layer>>,
 }
 
 impl Release {
@@ -40,7 +40,7 @@ impl Release {
     pub fn new(version: &str) -> Self {
         let environment = vec![format!("TILL_VERSION={version}")];
         let entrypoint = "/till".to_owned();
-        Self { environment, entrypoint, healthcheck: None, labels: Vec::new(), own: None }
+        Self { environment, entrypoint, healthcheck: None, labels: Vec::new(), own: Vec::new() }
     }
 
     /// Sets one of the till's variables in the image.
@@ -99,18 +99,20 @@ impl Release {
         self.with_file("own-till", &program).with_entrypoint("/own-till")
     }
 
-    fn with_file(mut self, name: &str, content: &[u8]) -> Self {
+    /// Gives the image an additional layer with one file.
+    #[must_use]
+    pub fn with_file(mut self, name: &str, content: &[u8]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for a layer");
         let path = directory.path().join(name);
         fs::write(&path, content).expect("a file for a layer");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its mode");
-        self.own = Some(Arc::new(layer_of(directory.path(), name)));
+        self.own.push(Arc::new(layer_of(directory.path(), name)));
         self
     }
 
     /// The layers of the image, the lowest first.
     pub fn layers(&self) -> Vec<&Layer> {
-        [Some(layer()), self.own.as_deref()].into_iter().flatten().collect()
+        std::iter::once(layer()).chain(self.own.iter().map(Arc::as_ref)).collect()
     }
 
     /// The config of the image, as in the registry.

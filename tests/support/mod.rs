@@ -12,6 +12,7 @@ pub mod http;
 pub mod haproxy;
 pub mod images;
 pub mod probe;
+pub mod pushed;
 pub mod registry;
 pub mod relay;
 pub mod shop;

@@ -135,7 +135,7 @@ fn agent(
     job: &Job,
 ) -> (RealAgent, AgentHandle, mpsc::Receiver<pilotfish::agent::Ask>, CancellationToken) {
     let text = format!(
-        "state_dir = {:?}\ndocker_host = \"unix://{}\"\n[health]\ntimeout = \"8s\"\nstable = \"2s\"\n",
+        "state_dir = {:?}\ndocker_host = \"unix://{}\"\n[health]\ntimeout = \"8s\"\nstable = \"1s\"\n",
         job.state,
         job.engine.display()
     );
