@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::task::{JoinError, JoinSet};
 
 use super::deployments::DeploymentResult;
@@ -54,7 +55,8 @@ pub(super) struct LookResult {
     pub(super) cache: Arc<Cache>,
 }
 
-/// The tasks beside the loop. They end together with the loop.
+/// The tasks beside the loop. They end together with the loop. The runtime sees all of them as one
+/// type, so that its code for a task is in the program once.
 pub(super) struct Tasks<P> {
     /// Tasks that only read. They can be dropped without a loss.
     looks: JoinSet<TaskResult<P>>,
@@ -68,11 +70,11 @@ impl<P: Ports> Tasks<P> {
     }
 
     pub(super) fn look(&mut self, look: impl Future<Output = TaskResult<P>> + Send + 'static) {
-        self.looks.spawn(look);
+        self.looks.spawn(look.boxed());
     }
 
     pub(super) fn act(&mut self, act: impl Future<Output = TaskResult<P>> + Send + 'static) {
-        self.acts.spawn(act);
+        self.acts.spawn(act.boxed());
     }
 
     /// Drops all looks: their results are not needed any more.

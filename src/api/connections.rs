@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -136,7 +137,7 @@ pub async fn serve_tls(
                         places.make_room(client, limits);
                         let tls = tls.as_ref().map(ServerTls::acceptor);
                         let served = serve_one(stream, tls, router.clone(), limits);
-                        let exchange = exchanges.spawn(served);
+                        let exchange = exchanges.spawn(served.boxed());
                         places.enter(client, exchange);
                     }
                     Err(error) => cannot_accept(&error).await,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
 use super::run::serve_until_stopped;
+use super::server_tasks::ServerTasks;
 use super::servers::{listen_for_pages, listen_for_webhooks, serve_pages};
 use super::{CommandContext, Exit};
 use crate::agent::RunEnd;
@@ -40,7 +40,7 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     let sink = connection.sink();
     let BridgeConnection { task, events, .. } = connection;
     let end = process.stop.child_token();
-    let tasks = TaskTracker::new();
+    let tasks = ServerTasks::default();
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
@@ -53,7 +53,6 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
         () = process.reload.notified() => RunEnd::Reload,
     };
     end.cancel();
-    tasks.close();
     tasks.wait().await;
     process.publish(|snapshot| snapshot.is_ready = false);
     Ok(ended)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::copy_progress::CopyProgress;
 use super::daemon::DaemonState;
 use super::mirror_service::{CopySink, on_request, run_rules, serve_broker};
 use super::run::serve_until_stopped;
+use super::server_tasks::ServerTasks;
 use super::servers::{listen_for_pages, listen_for_webhooks, serve_control, serve_pages};
 use super::{CommandContext, Exit, NullRoundListener, print, say, stop_on_signal};
 use crate::agent::RunEnd;
@@ -130,7 +130,7 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     let ports = app::mirror_owner(settings, process.listeners().registries)?;
     let connection = settings.mqtt.as_ref().map(|mqtt| app::mirror_broker(settings, mqtt));
     let end = process.stop.child_token();
-    let tasks = TaskTracker::new();
+    let tasks = ServerTasks::default();
     let sink = connection.as_ref().map(BridgeConnection::sink);
     let (heard, copies) = copies();
     let listener = process.mirror_listener(heard);
@@ -159,7 +159,6 @@ async fn serve(settings: &Settings, process: &DaemonState) -> anyhow::Result<Run
     tasks.spawn(mirror.run(end.clone()));
     let ended = wait(process).await;
     end.cancel();
-    tasks.close();
     tasks.wait().await;
     process.publish(|snapshot| snapshot.is_ready = false);
     Ok(ended)

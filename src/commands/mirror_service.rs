@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::server_tasks::ServerTasks;
 use crate::agent::Agent;
 use crate::api::{SinkError, WebhookNews, WebhookSink};
 use crate::app::{self, BridgeConnection, RealPorts, RealSink};
@@ -45,7 +45,7 @@ pub(super) fn serve_broker(
     connection: BridgeConnection,
     mirror: MirrorHandle,
     observer: Arc<dyn FleetObserver>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) {
     let BridgeConnection { task, events, topics, .. } = connection;
@@ -111,7 +111,7 @@ pub(super) fn begin_mirror(
     process: &DaemonState,
     agent: &Agent<RealPorts>,
     sink: Option<RealSink>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) -> Option<Arc<Mirror<RealPorts>>> {
     let (heard, copies) = copies();
@@ -140,7 +140,7 @@ pub(super) async fn run_rules<P: MirrorPorts>(
 /// Carries out rules when a command asks for it. A command that detaches does not end the run.
 pub(super) fn on_request<P: MirrorPorts>(
     mirror: Arc<Mirror<P>>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) -> RunRules {
     let (tasks, end) = (tasks.clone(), end.clone());

@@ -22,6 +22,7 @@ mod deployments;
 mod push;
 mod push_server;
 mod run;
+mod server_tasks;
 mod servers;
 mod standby;
 mod systemd;

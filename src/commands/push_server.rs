@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::server_tasks::ServerTasks;
 use crate::api;
 use crate::api::push::{self, PushLimits, PushState, PushTls};
 use crate::app;
@@ -45,7 +45,7 @@ impl PushServer {
         self,
         settings: &Settings,
         process: &DaemonState,
-        tasks: &TaskTracker,
+        tasks: &ServerTasks,
         end: &CancellationToken,
     ) {
         let Self { listener, tls, settings: push, deployments } = self;
@@ -62,7 +62,7 @@ impl PushServer {
             limits,
             metrics: process.metrics(),
             audit: app::audit(settings),
-            tasks: tasks.clone(),
+            tasks: tasks.tracker().clone(),
             now: app::now,
         };
         let (router, context) = (push::router(state), (tls, process.metrics()));

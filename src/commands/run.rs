@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
 use super::mirror_service::{begin_mirror, on_request};
 use super::push_server::PushServer;
+use super::server_tasks::ServerTasks;
 use super::servers::{
     WebhookServer, listen_for_pages, listen_for_webhooks, serve_control, serve_fleet, serve_pages,
     serve_webhook,
@@ -41,7 +41,7 @@ pub(super) async fn serve_until_stopped(
 ) -> anyhow::Result<Exit> {
     let mut settings = setting.settings.clone();
     let (followed, mut wanted) = watch::channel(settings.clone());
-    let tasks = TaskTracker::new();
+    let tasks = ServerTasks::default();
     tasks.spawn(follow_configuration(setting, followed, process.clone()));
     let (snapshot, heart) = (process.snapshot.subscribe(), process.heart.clone());
     tasks.spawn(systemd::tell(process.idle, snapshot, heart, process.stop.clone()));
@@ -65,7 +65,6 @@ pub(super) async fn serve_until_stopped(
         }
     };
     // The last message to systemd is that the agent stops.
-    tasks.close();
     tasks.wait().await;
     tracing::info!("pilotfish ends");
     ended.map(|()| Exit::Done)
@@ -140,7 +139,7 @@ async fn serve(
     let fleet = mqtt.map(|mqtt| app::fleet(settings, mqtt, process.boot(&agent))).transpose()?;
     // The servers of this agent end with it, and not only with the process.
     let end = process.stop.child_token();
-    let tasks = TaskTracker::new();
+    let tasks = ServerTasks::default();
     if let Some(listener) = pages {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
@@ -166,7 +165,6 @@ async fn serve(
     let work = Box::pin(agent.run(queue, &process.reload));
     let ended = exit_with_socket(settings, &process.stop, work).await;
     end.cancel();
-    tasks.close();
     tasks.wait().await;
     Ok(ended?)
 }

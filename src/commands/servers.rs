@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::server_tasks::ServerTasks;
 use crate::api::{self, webhook};
 use crate::app::{self, FleetConnection};
 use crate::config::{Settings, WebhookSettings};
@@ -37,7 +37,7 @@ pub(super) fn serve_webhook(
     hosts: api::AllowedHosts,
     process: &DaemonState,
     mirror: Option<MirrorHandle>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) {
     let (sink, pushes) = webhook::queue();
@@ -53,7 +53,7 @@ impl WebhookServer {
         sink: impl api::WebhookSink,
         hosts: api::AllowedHosts,
         metrics: Arc<Metrics>,
-        tasks: &TaskTracker,
+        tasks: &ServerTasks,
         end: &CancellationToken,
     ) {
         let Self { listener, senders, tls } = self;
@@ -92,7 +92,7 @@ pub(super) fn serve_fleet(
     connection: FleetConnection,
     process: &DaemonState,
     mirror: Option<MirrorHandle>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) {
     let FleetConnection { broker, task, events, device } = connection;
@@ -111,7 +111,7 @@ pub(super) fn serve_control(
     settings: &Settings,
     process: &DaemonState,
     mirror: Option<server::RunRules>,
-    tasks: &TaskTracker,
+    tasks: &ServerTasks,
     end: &CancellationToken,
 ) {
     let path = control::socket(&settings.state_dir);

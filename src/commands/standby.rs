@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use super::daemon::DaemonState;
+use super::server_tasks::ServerTasks;
 use super::servers::{serve_control, serve_pages};
 use super::stale_socket::is_lost;
 use crate::agent::Agent;
@@ -51,14 +51,13 @@ pub async fn stand_by(settings: &Settings, process: &DaemonState) -> anyhow::Res
         snapshot.in_flight = vec![ActiveUpdate { subject, step: None }];
     });
     let end = process.stop.child_token();
-    let tasks = TaskTracker::new();
+    let tasks = ServerTasks::default();
     if let Some(listener) = listener {
         tasks.spawn(serve_pages(listener, process.facts(), app::hosts(settings), end.clone()));
     }
     serve_control(settings, process, None, &tasks, &end);
     let waited = process.stop.run_until_cancelled(wait(&agent, settings)).await;
     end.cancel();
-    tasks.close();
     tasks.wait().await;
     process.publish(|snapshot| snapshot.in_flight.clear());
     waited.transpose()?;

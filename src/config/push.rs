@@ -1,6 +1,5 @@
 //! The push API: its address, its files for TLS, and the rules in `[[push.allow]]`.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -179,7 +178,7 @@ fn read_names(table: &ListedTable<'_, '_>) -> Result<PermittedNames, ConfigError
     }
 }
 
-fn read_acts(table: &ListedTable<'_, '_>) -> Result<BTreeSet<PushAct>, ConfigError> {
+fn read_acts(table: &ListedTable<'_, '_>) -> Result<Vec<PushAct>, ConfigError> {
     let words = table.texts("acts", ACTS_EXPECTED)?.unwrap_or_default();
     let known = || PushAct::ALL.map(PushAct::word);
     if words.is_empty() {
@@ -187,7 +186,7 @@ fn read_acts(table: &ListedTable<'_, '_>) -> Result<BTreeSet<PushAct>, ConfigErr
         return Err(table.wrong("acts", "[]", &why));
     }
     if words == [ALL] {
-        return Ok(BTreeSet::from(PushAct::ALL));
+        return Ok(PushAct::ALL.to_vec());
     }
     let act = |word: &String| {
         PushAct::ALL.into_iter().find(|act| act.word() == word).ok_or_else(|| {

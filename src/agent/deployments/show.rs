@@ -1,7 +1,5 @@
 //! What is known of deployments.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::no_such_container;
@@ -32,9 +30,8 @@ impl<P: Ports> Agent<P> {
             |it: &&Deployment| names.as_ref().is_none_or(|names| names.contains(&it.name));
         let list = self.context.list().await?;
         let memory = self.context.ports.state().memory()?;
-        let listed: BTreeMap<_, _> = list.iter().map(|it| (it.name.as_str(), it)).collect();
         let state = |deployment: &Deployment| {
-            let listed = listed.get(deployment.container.as_str()).copied();
+            let listed = list.iter().find(|it| it.name == deployment.container);
             self.state_of(deployment, listed, &memory)
         };
         Ok(deployments.iter().filter(is_meant).map(state).collect())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -92,7 +93,7 @@ pub async fn serve_push(
                     let network = network_of(from.ip());
                     slots.make_room(network, limits.handshakes);
                     let handshake = shake_hands(stream, from, tls.acceptor(), limits.handshakes);
-                    slots.enter(network, handshakes.spawn(handshake));
+                    slots.enter(network, handshakes.spawn(handshake.boxed()));
                 }
                 Err(error) => cannot_accept(&error).await,
             },
@@ -151,7 +152,8 @@ fn in_words(error: &std::io::Error) -> String {
     }
 }
 
-/// The requests of proven clients.
+/// The requests of proven clients. Their tasks have the type of those of the other servers, so that
+/// the runtime's code for them is in the program once.
 #[derive(Default)]
 struct Requests {
     tasks: JoinSet<()>,
@@ -173,7 +175,7 @@ impl Requests {
         }
         let caller = Caller { client: proven.client, from: proven.from.to_string(), placement };
         let router = router.layer(Extension(caller));
-        let task = self.tasks.spawn(exchange(proven.stream, router, limits));
+        let task = self.tasks.spawn(exchange(proven.stream, router, limits).boxed());
         self.clients.push((fingerprint, task));
     }
 }

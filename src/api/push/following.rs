@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::PushState;
 use super::audit::Audited;
 use super::refusal::ApiRefusal;
 use crate::agent::DeploymentActEnd;
-use crate::agent::{AskError, EventFilter, LoadEnd, Pending, Question, Subscription};
+use crate::agent::{AskError, EventFilter, LoadEnd, Question, Subscription};
 use crate::core::update::event::Asker;
 use crate::documents::{AnswerLine, EventRow, PushDocument};
 
@@ -23,32 +24,23 @@ use crate::documents::{AnswerLine, EventRow, PushDocument};
 const LINES_WAITING_MAX: usize = 64;
 
 /// The end of a question, as it is told and audited.
-pub(super) trait PushEnd: Send + 'static {
-    fn document(&self) -> PushDocument;
-
+pub(super) struct PushEnd {
+    document: PushDocument,
     /// The image that was loaded.
-    fn image(&self) -> Option<String>;
+    image: Option<String>,
 }
 
-impl PushEnd for LoadEnd {
-    fn document(&self) -> PushDocument {
-        PushDocument::from(self)
-    }
-
-    fn image(&self) -> Option<String> {
-        match self {
-            Self::Ended { image_id, .. } | Self::AlreadyRuns { image_id } => Some(image_id.clone()),
-        }
+impl From<LoadEnd> for PushEnd {
+    fn from(end: LoadEnd) -> Self {
+        let document = PushDocument::from(&end);
+        let (LoadEnd::Ended { image_id, .. } | LoadEnd::AlreadyRuns { image_id }) = end;
+        Self { document, image: Some(image_id) }
     }
 }
 
-impl PushEnd for DeploymentActEnd {
-    fn document(&self) -> PushDocument {
-        PushDocument::from(self)
-    }
-
-    fn image(&self) -> Option<String> {
-        None
+impl From<DeploymentActEnd> for PushEnd {
+    fn from(end: DeploymentActEnd) -> Self {
+        Self { document: PushDocument::from(&end), image: None }
     }
 }
 
@@ -75,25 +67,30 @@ impl TakenBody {
     }
 }
 
-/// A question that was sent to the agent.
-pub(super) struct FollowedQuestion<T> {
+/// A question that was sent to the agent. All kinds of questions are one type here, so that the
+/// code that follows them is in the program once.
+pub(super) struct FollowedQuestion {
     events: Subscription,
-    pending: Pending<T>,
+    answer: BoxFuture<'static, Result<PushEnd, AskError>>,
 }
 
 /// Asks, and subscribes to what happens because of it.
 pub(super) fn begin<Q: Question>(
     state: &PushState,
     question: Q,
-) -> Result<FollowedQuestion<Q::Answer>, ApiRefusal> {
+) -> Result<FollowedQuestion, ApiRefusal>
+where
+    PushEnd: From<Q::Answer>,
+{
     // Subscribed before the question is asked, so that no event is missed.
     let mut events = state.agent.subscribe(EventFilter::ALL, None);
-    let pending = state.agent.begin(Asker::Push, question)?;
+    let mut pending = state.agent.begin(Asker::Push, question)?;
     events.narrow(EventFilter { ask: Some(pending.id), containers: Some(BTreeSet::new()) });
-    Ok(FollowedQuestion { events, pending })
+    let answer = async move { pending.answer().await.map(PushEnd::from) };
+    Ok(FollowedQuestion { events, answer: answer.boxed() })
 }
 
-impl<T: PushEnd> FollowedQuestion<T> {
+impl FollowedQuestion {
     /// Follows it in a task of its own.
     pub(super) fn follow(
         self,
@@ -102,7 +99,7 @@ impl<T: PushEnd> FollowedQuestion<T> {
         sent: TakenBody,
     ) -> AnswerLines {
         let (lines, told) = mpsc::channel(LINES_WAITING_MAX);
-        state.tasks.spawn(self.tell(lines, audited, sent));
+        state.tasks.spawn(self.tell(lines, audited, sent).boxed());
         AnswerLines(told)
     }
 
@@ -114,7 +111,7 @@ impl<T: PushEnd> FollowedQuestion<T> {
                     let event = AnswerLine::Event(EventRow::from(&*event));
                     let _ = lines.try_send(Ok(event));
                 }
-                answer = self.pending.answer() => break answer,
+                answer = &mut self.answer => break answer,
             }
         };
         let last = end(answer, audited, &sent);
@@ -122,12 +119,11 @@ impl<T: PushEnd> FollowedQuestion<T> {
     }
 }
 
-fn end<T: PushEnd>(answer: Result<T, AskError>, audited: Audited, sent: &TakenBody) -> ToldLine {
+fn end(answer: Result<PushEnd, AskError>, audited: Audited, sent: &TakenBody) -> ToldLine {
     let bytes = sent.bytes.load(Ordering::Relaxed);
     match answer {
-        Ok(end) => {
-            let document = end.document();
-            audited.done(&document, end.image(), bytes);
+        Ok(PushEnd { document, image }) => {
+            audited.done(&document, image, bytes);
             Ok(AnswerLine::Answer(serde_json::to_value(document).unwrap_or_default()))
         }
         Err(error) => {
@@ -165,7 +161,6 @@ impl AnswerLines {
             None => return ApiRefusal::from(AskError::Ended).into_response(),
         };
         let rest = stream::unfold(self, |mut told| async { Some((told.first().await?, told)) });
-        use futures_util::StreamExt as _;
         let lines = stream::iter([Ok(first)]).chain(rest).map(|line| {
             let line = line.unwrap_or_else(|refusal| {
                 AnswerLine::Failed(format!("{}: {}", refusal.word, refusal.detail))

@@ -59,7 +59,10 @@ impl Deployments {
 
 impl FromIterator<Deployment> for Deployments {
     fn from_iter<I: IntoIterator<Item = Deployment>>(all: I) -> Self {
-        Self(all.into_iter().map(|deployment| (deployment.name.clone(), deployment)).collect())
+        let mut deployments = Self::default();
+        // Not `collect`, which brings the code of a sort for this type into the program.
+        deployments.0.extend(all.into_iter().map(|it| (it.name.clone(), it)));
+        deployments
     }
 }
 

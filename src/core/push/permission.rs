@@ -60,7 +60,7 @@ pub enum PermittedNames {
 pub struct Permission {
     pub client: ClientPattern,
     pub names: PermittedNames,
-    pub acts: BTreeSet<PushAct>,
+    pub acts: Vec<PushAct>,
 }
 
 /// All rules. Without a rule nothing is allowed.
@@ -143,11 +143,7 @@ mod tests {
     fn rule(client: &str, names: &[&str], acts: &[PushAct]) -> Permission {
         let these = names.iter().map(|&name| name.to_owned()).collect();
         let names = if names == ["*"] { PermittedNames::All } else { PermittedNames::These(these) };
-        Permission {
-            client: client.parse().expect("a pattern"),
-            names,
-            acts: acts.iter().copied().collect(),
-        }
+        Permission { client: client.parse().expect("a pattern"), names, acts: acts.to_vec() }
     }
 
     fn client(uri: &str) -> PushClient {
