@@ -35,6 +35,9 @@ pub struct PushLimits {
     pub requests_of_one: usize,
     /// How long one request may take: the largest archive over a slow line, and its update.
     pub exchange_timeout: Duration,
+    /// How many bytes of a body are read at once, and the longest head of a request. With the 8 kB
+    /// of other servers an archive would come in eight times as many parts.
+    pub read_bytes: usize,
     /// How long and how much is read of a body that is refused, so that the client reads the
     /// answer: a system that closes a connection with unread data resets it.
     pub refused_body_timeout: Duration,
@@ -52,6 +55,7 @@ impl PushLimits {
         requests: 32,
         requests_of_one: 4,
         exchange_timeout: Duration::from_secs(24 * 3600),
+        read_bytes: 64 * 1024,
         refused_body_timeout: Duration::from_secs(5),
         refused_body_bytes: 64_000_000,
         progress_timeout: Duration::from_secs(60),
@@ -152,8 +156,8 @@ fn in_words(error: &std::io::Error) -> String {
     }
 }
 
-/// The requests of proven clients. Their tasks have the type of those of the other servers, so that
-/// the runtime's code for them is in the program once.
+/// The requests of proven clients. Their tasks have the type of those of the other servers, so
+/// that the runtime's code for them is in the program once.
 #[derive(Default)]
 struct Requests {
     tasks: JoinSet<()>,
@@ -183,12 +187,12 @@ impl Requests {
 /// One exchange. Afterwards the rest of a refused body is read, within limits. The stream has the
 /// type that the other servers use, so that the HTTP server is in the program once.
 async fn exchange(stream: Box<dyn ServerStream>, router: Router, limits: PushLimits) {
-    let ConnectionLimits { headers, head_bytes, head_timeout, .. } = limits.handshakes;
+    let ConnectionLimits { headers, head_timeout, .. } = limits.handshakes;
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)
         .max_headers(headers)
-        .max_buf_size(head_bytes)
+        .max_buf_size(limits.read_bytes)
         .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match tokio::time::timeout(limits.exchange_timeout, connection.without_shutdown()).await {
