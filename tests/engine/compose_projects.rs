@@ -18,6 +18,9 @@ const WEB_PORT: u16 = 8081;
 /// The steps at which a person runs Compose.
 const STEPS: [&str; 4] = ["create", "run", "switch", "verify"];
 
+/// The steps at which the most can go wrong.
+const DEAREST_STEPS: [&str; 2] = ["run", "switch"];
+
 struct Project {
     pi: Pi,
 }
@@ -134,8 +137,8 @@ fn a_compose_project_is_updated_as_one_and_compose_finds_nothing_to_do() {
     }
 }
 
-fn in_the_middle(arguments: &[&str]) {
-    for step in STEPS {
+fn in_the_middle(arguments: &[&str], steps: &[&str]) {
+    for step in steps {
         let project = Project::new();
         project.release("2");
         wait_until("the job has ended", Duration::from_secs(20), || project.job_has_ended());
@@ -174,17 +177,25 @@ fn in_the_middle(arguments: &[&str]) {
 
 #[test]
 fn compose_up_in_the_middle_of_an_update_of_its_project() {
-    in_the_middle(&["up", "--detach"]);
+    in_the_middle(&["up", "--detach"], &DEAREST_STEPS);
 }
 
 #[test]
 fn compose_up_force_recreate_in_the_middle_of_an_update_of_its_project() {
-    in_the_middle(&["up", "--detach", "--force-recreate"]);
+    in_the_middle(&["up", "--detach", "--force-recreate"], &["switch"]);
 }
 
 #[test]
 fn compose_down_in_the_middle_of_an_update_of_its_project() {
-    in_the_middle(&["down"]);
+    in_the_middle(&["down"], &["switch"]);
+}
+
+#[test]
+#[ignore = "takes four minutes: make torture"]
+fn compose_in_the_middle_of_each_step() {
+    in_the_middle(&["up", "--detach"], &STEPS);
+    in_the_middle(&["up", "--detach", "--force-recreate"], &STEPS);
+    in_the_middle(&["down"], &STEPS);
 }
 
 #[test]
