@@ -10,11 +10,14 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{StepError, UpdateContext, drop_if_unused, images};
-use crate::core::archive::{ArchiveError, ArchiveIntake, ArchiveLimits, ArchivedImage, SLICE};
+use crate::core::archive::{
+    ArchiveError, ArchiveIntake, ArchiveLimits, ArchivedImage, SLICE, without_layers,
+};
 use crate::core::decide::offer::{Compression, Layer, Offer};
 use crate::core::decide::reason::Reason;
 use crate::core::deployment::push_journal::{OpenLoad, PushJournal};
 use crate::core::deployment::refusal::{PushRefusal, RefusalWord};
+use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::load_answer::LoadAnswer;
 use crate::core::docker::manifest::fits;
 use crate::core::docker::reference::{Digest, Platform};
@@ -281,6 +284,12 @@ pub async fn remove_late_images<P: Ports>(ports: &P) -> Result<bool, LeftImageEr
         return Ok(false);
     }
     let found = remove_images_of(ports.engine(), &late).await?;
+    let is_new = |load: &&OpenLoad| {
+        load.looks == 0 && load.config.as_ref().is_some_and(|config| !found.contains(config))
+    };
+    for load in late.iter().filter(is_new) {
+        remove_layers_of(ports.engine(), load).await?;
+    }
     ports.state().edit_push_journal(|journal| journal.note_look(&found))?;
     Ok(!ports.state().push_journal()?.late.is_empty())
 }
@@ -300,14 +309,43 @@ async fn remove_images_of(
         if loads.iter().all(|load| load.unnamed.contains(&id)) {
             continue;
         }
-        let Some(document) = engine.inspect_image(&id).await? else { continue };
+        let document = match engine.inspect_image(&id).await {
+            Ok(None) => continue,
+            Ok(document) => document.unwrap_or_default(),
+            // A power cut can leave an image that the Engine lists and cannot describe.
+            Err(EngineError::Refused { .. }) => Value::Null,
+            Err(error) => return Err(error),
+        };
         let layers: Vec<_> = inspect::layers(&document).collect();
-        if let Some(load) = loads.iter().find(|load| load.left(&id, &layers)) {
-            drop_if_unused(engine, &id).await?;
-            found.extend(load.config.clone());
+        let Some(load) = loads.iter().find(|load| load.left(&id, &layers)) else { continue };
+        match document {
+            // No container was made from it, and it has no name: the load ends before both.
+            Value::Null => _ = engine.remove_image(&id).await?,
+            _ => drop_if_unused(engine, &id).await?,
         }
+        found.extend(load.config.clone());
     }
     Ok(found)
+}
+
+/// Removes the layers that a load left without an image. The Engine notes a layer on its disk
+/// before the layer's files are there. So a power cut can leave a layer with empty files, and every
+/// later load or pull of the image would take this layer instead of its own. The Engine removes
+/// layers only with an image. So it gets an image of these layers, which is removed at once.
+async fn remove_layers_of(engine: &impl Engine, load: &OpenLoad) -> Result<(), EngineError> {
+    // A containerd collects what belongs to no image.
+    if engine.info().await?.image_store != ImageStore::Engine {
+        return Ok(());
+    }
+    for count in (1..=load.diff_ids.len()).rev() {
+        let archive = Bytes::from(without_layers(&load.diff_ids[..count]));
+        let answer = engine.load(stream::iter([Ok(archive)]).boxed()).await?;
+        if let Ok(id) = answer.image() {
+            engine.remove_image(id).await?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Why it is not known whether a load left an image behind.

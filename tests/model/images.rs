@@ -152,10 +152,10 @@ fn configuration(name: &str) -> String {
 }
 
 /// The name of the image in an archive.
-pub fn archived_name(archive: &[u8]) -> String {
+pub fn archived_name(archive: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(archive);
-    let (_, rest) = text.split_once("\"model\":\"").expect("an image of the model");
-    rest.split('"').next().unwrap_or_default().to_owned()
+    let (_, rest) = text.split_once("\"model\":\"")?;
+    rest.split('"').next().map(str::to_owned)
 }
 
 /// Adds a file to a tar archive.

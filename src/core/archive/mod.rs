@@ -13,9 +13,11 @@
 mod header;
 // The names of entries, and the links that are accepted.
 mod names;
-// The entries, one after the other.
+// An archive without any layer.
+mod hollow;
 // An archive without the layers that a device has.
 pub mod thin;
+// The entries, one after the other.
 mod walker;
 // The documents of the archive, and the image that they name.
 mod documents;
@@ -27,6 +29,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use hollow::without_layers;
 pub use intake::{ArchiveIntake, SLICE};
 
 use crate::core::docker::reference::{Digest, Platform};

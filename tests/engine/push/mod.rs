@@ -1,6 +1,7 @@
 //! Images that a client pushes, without a registry.
 
 pub mod client;
+mod lost_layers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -82,7 +82,11 @@ impl Images for FakeEngine {
         }
         let done = self.0.now() + self.0.lock().engine.pull_takes;
         self.wait("load", done).await?;
-        let name = archived_name(&bytes);
+        let Some(name) = archived_name(&bytes) else {
+            // An archive without layers; here no layer is without its image.
+            answer.take(br#"{"error":"open layer.tar: no such file or directory"}"#);
+            return Ok(answer);
+        };
         let image = Arc::clone(self.0.lock().registry.image(&name));
         let id =
             self.act("loaded", &format!("load {name}"), |state, _| Ok(state.loaded(&image)))?;
