@@ -121,9 +121,14 @@ pub enum Place {
     Call(usize, When),
     /// This long after the start of the agent.
     After(Duration),
+    /// While the Engine loads an image, so long after it has so many bytes of the archive, or all.
+    InLoad(u64, Duration),
     /// At the first call for which two updates in flight are at these steps.
     Steps(StepPair),
 }
+
+/// All bytes of an archive.
+pub const WHOLE: u64 = u64::MAX;
 
 /// A fault and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +142,7 @@ impl PlannedFault {
     pub fn at_call(&self, number: usize) -> Option<When> {
         match self.place {
             Place::Call(call, when) if call == number => Some(when),
-            Place::Call(..) | Place::After(_) | Place::Steps(_) => None,
+            Place::Call(..) | Place::After(_) | Place::InLoad(..) | Place::Steps(_) => None,
         }
     }
 }
@@ -171,6 +176,12 @@ impl fmt::Display for PlannedFault {
             }
             Place::Call(call, When::After) => write!(formatter, "{} after call {call}", self.fault),
             Place::After(time) => write!(formatter, "{} after {time:?}", self.fault),
+            Place::InLoad(WHOLE, time) => {
+                write!(formatter, "{} in the load, {time:?} after the archive", self.fault)
+            }
+            Place::InLoad(bytes, time) => {
+                write!(formatter, "{} in the load, {time:?} after {bytes} bytes", self.fault)
+            }
             Place::Steps(pair) => write!(formatter, "{} {pair}", self.fault),
         }
     }

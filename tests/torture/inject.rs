@@ -44,12 +44,7 @@ impl Rig {
                 return None;
             }
             Fault::Cut => {
-                let disk = self.disk.as_mut().expect("a machine with a lossy disk");
-                disk.cut();
-                agent.kill();
-                engine.cut();
-                disk.mount_again();
-                engine.start_again(&flags);
+                self.cut([agent]);
                 return None;
             }
             Fault::RestartEngine => {
@@ -76,6 +71,17 @@ impl Rig {
             | Fault::Answer(_) => {}
         }
         Some(agent)
+    }
+
+    /// Cuts the power, and starts the machine again without these processes.
+    pub fn cut(&mut self, processes: impl IntoIterator<Item = Running>) {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let disk = self.disk.as_mut().expect("a machine with a lossy disk");
+        disk.cut();
+        processes.into_iter().for_each(|process| _ = process.kill());
+        self.pi.engine.cut();
+        disk.mount_again();
+        self.pi.engine.start_again(&flags);
     }
 
     /// Repairs what failed while the agent ran.

@@ -228,7 +228,7 @@ pub fn settled(rig: &Rig, case: &Case, services: &[Judged<'_>]) -> Vec<Finding> 
 }
 
 /// Exactly the service, its dependents and the control container exist; all run, none is parked.
-fn check_containers(rig: &Rig) -> Vec<Finding> {
+pub fn check_containers(rig: &Rig) -> Vec<Finding> {
     let mut findings = Vec::new();
     let names = rig.pi.names();
     let mut expected = rig.setup.names();
@@ -304,7 +304,7 @@ fn denies_images(case: &Case) -> bool {
     case.aim.fault == Fault::Answer(404)
 }
 
-fn check_images(rig: &Rig) -> Option<Finding> {
+pub fn check_images(rig: &Rig) -> Option<Finding> {
     let images = rig.pi.engine.call("GET", "/images/json").succeeded("list images").json();
     let images = images.as_array().cloned().unwrap_or_default();
     let names = images.iter().map(|image| format!("{} {}", image["Id"], image["RepoTags"]));

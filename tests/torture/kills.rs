@@ -69,6 +69,14 @@ fn the_agent_is_killed_in_the_update_of_a_group_with_a_job() {
     sample(Rig::with(Setup::Group, &[]), Kind::Good, &[Fault::Kill], 61);
 }
 
+/// The Engine has the image, but its files are not flushed.
+#[test]
+fn the_power_is_cut_right_after_a_pushed_image_was_loaded() {
+    let rig = Rig::on_lossy_disk_with(Setup::Pushed, &[]);
+    let aim = PlannedFault { fault: Fault::Cut, place: Place::Call(1, When::After) };
+    assert_no_findings(rig, vec![Case { kind: Kind::Good, aim, again: None }]);
+}
+
 /// The directory of the lock's volume comes back, without the labels that name the agent.
 #[test]
 fn the_power_is_cut_right_after_the_lock_was_removed() {

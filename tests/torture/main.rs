@@ -8,6 +8,7 @@
 //! second_service a second service that is updated in the same round; steer brings both updates to
 //!                a pair of steps
 //! rig            a machine with the service and a control container; runs one case
+//! pushes         releases that a client pushes, without a registry
 //! group          both services and a job as one group
 //! settle         rounds after a fault, until nothing is in flight
 //! inject         injects the faults that the proxy leaves to it; user_actions: people's actions
@@ -57,6 +58,8 @@ mod page;
 mod external_changes;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod pushes;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]

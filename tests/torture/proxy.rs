@@ -31,6 +31,8 @@ pub enum From {
     TheJournal,
     /// The very first call, as in a recovery.
     TheBeginning,
+    /// The load of an image.
+    ALoad,
 }
 
 /// The proxy; its thread ends with the test's process.
@@ -66,7 +68,7 @@ impl Count {
         let is_counting = matches!(from, From::TheBeginning);
         let steering = aim.and_then(|aim| match aim.place {
             Place::Steps(pair) => Some(Steering::new(pair)),
-            Place::Call(..) | Place::After(_) => None,
+            Place::Call(..) | Place::After(_) | Place::InLoad(..) => None,
         });
         let (calls, landed) = (Vec::new(), None);
         Self { from, is_counting, aim, calls, landed, steering, generation }
@@ -184,6 +186,9 @@ impl Shared {
             return answer(&mut client, 500, NO_DEVICE);
         }
         engine.write_all(&request.bytes)?;
+        if request.is_chunked && !self.pass_archive(&mut client, &mut engine)? {
+            return Ok(());
+        }
         let Some((fault, When::After)) = planned else { return pass(client, engine) };
         let answer = if request.is_endless() {
             read_head(&mut engine)?
@@ -197,6 +202,39 @@ impl Shared {
             return pass(client, engine);
         }
         Ok(())
+    }
+
+    /// Forwards an archive in chunks. Returns whether the call continues.
+    fn pass_archive(&self, client: &mut UnixStream, engine: &mut UnixStream) -> io::Result<bool> {
+        let mut sent = 0;
+        loop {
+            let (chunk, length) = read_chunk(client)?;
+            sent += length;
+            if engine.write_all(&chunk).is_err() {
+                // The Engine says why in its answer.
+                return Ok(true);
+            }
+            let is_whole = length == 0;
+            if let Some((fault, pause)) = self.in_load(sent, is_whole) {
+                thread::sleep(pause);
+                return self.apply(fault, client);
+            }
+            if is_whole {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The fault in the load, if the Engine has enough of the archive.
+    fn in_load(&self, sent: u64, is_whole: bool) -> Option<(Fault, Duration)> {
+        let mut count = self.count.lock().expect("no panic in the proxy");
+        let aim = count.aim.filter(|_| count.is_counting && count.landed.is_none())?;
+        let Place::InLoad(bytes, pause) = aim.place else { return None };
+        if sent < bytes && !is_whole {
+            return None;
+        }
+        count.landed = Some(format!("POST /images/load, {sent} bytes, {pause:?}"));
+        Some((aim.fault, pause))
     }
 
     /// Waits until the call may go on, and returns its fault, if it has one.
@@ -232,6 +270,7 @@ impl Shared {
             let mut names = journals.map(|entry| entry.file_name());
             count.is_counting = names.any(|name| name.to_string_lossy().ends_with(".jsonl"));
         }
+        count.is_counting |= count.from == From::ALoad && request.line == LOAD;
         if !count.is_counting {
             return None;
         }
@@ -287,6 +326,9 @@ impl Shared {
     }
 }
 
+/// The call that loads an image.
+const LOAD: &str = "POST /images/load";
+
 /// Docker's message if a device of a container is missing.
 const NO_DEVICE: &str =
     "error gathering device information while adding custom device: no such file or directory";
@@ -310,6 +352,8 @@ struct HttpRequest {
     /// The path with its query.
     target: String,
     bytes: Vec<u8>,
+    /// Whether its body follows in chunks, and is not in `bytes`.
+    is_chunked: bool,
 }
 
 impl HttpRequest {
@@ -333,7 +377,7 @@ fn read_request(client: &mut UnixStream) -> io::Result<HttpRequest> {
         let mut lines = rest.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
     };
-    assert!(header("transfer-encoding").is_none(), "the agent sends a body in chunks: {text}");
+    let is_chunked = header("transfer-encoding").is_some();
     let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     client.read_exact(&mut body)?;
@@ -341,7 +385,9 @@ fn read_request(client: &mut UnixStream) -> io::Result<HttpRequest> {
     let mut bytes = format!("{first}\r\n{close}{rest}").into_bytes();
     bytes.extend(body);
     let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    Ok(HttpRequest { line: in_short(first), target, bytes })
+    let line = in_short(first);
+    assert!(!is_chunked || line == LOAD, "the agent sends a body in chunks: {text}");
+    Ok(HttpRequest { line, target, bytes, is_chunked })
 }
 
 fn in_short(first: &str) -> String {
@@ -355,11 +401,26 @@ fn in_short(first: &str) -> String {
     format!("{method} /{}", parts.join("/"))
 }
 
+/// A chunk of a body, with its size and its end, and how many bytes of the body it has.
+fn read_chunk(client: &mut UnixStream) -> io::Result<(Vec<u8>, u64)> {
+    let mut chunk = read_to(client, b"\r\n")?;
+    let size = String::from_utf8_lossy(&chunk);
+    let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+    let begin = chunk.len();
+    chunk.resize(begin + size + 2, 0);
+    client.read_exact(&mut chunk[begin..])?;
+    Ok((chunk, size as u64))
+}
+
 /// Everything up to the empty line, byte by byte, so that the body stays unread.
 fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    read_to(stream, b"\r\n\r\n")
+}
+
+fn read_to(stream: &mut UnixStream, end: &[u8]) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
+    while !head.ends_with(end) {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }

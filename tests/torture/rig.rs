@@ -13,6 +13,7 @@ use crate::fault::{Fault, PlannedFault};
 use crate::group::{self, Group};
 use crate::invariants::{self, Judged};
 use crate::proxy::{From, Proxy};
+use crate::pushes::{self, Pushes};
 use crate::releases::Kind;
 use crate::second_service::SecondService;
 use crate::service::{self, Setup};
@@ -79,6 +80,8 @@ pub struct Outcome {
 
 /// A machine of the torture suite.
 pub struct Rig {
+    /// The running agent, if a client pushes to it. It ends before its Engine does.
+    pub pushes: Option<Pushes>,
     pub watch: Watch,
     pub proxy: Proxy,
     pub pi: Pi,
@@ -170,7 +173,8 @@ impl Rig {
         if let Some(disk) = &state_disk {
             agent.keep_state_in(&disk.state());
         }
-        let pi = Pi { registry, agent, engine };
+        let mut pi = Pi { registry, agent, engine };
+        let pushes = Pushes::of(&mut pi, setup);
         let socket = pi.engine.directory().join("proxy.sock");
         let proxy = Proxy::start(&socket, &pi.engine.socket(), &pi.agent.state().join("journal"));
         pi.agent.connect_to(proxy.socket());
@@ -190,6 +194,7 @@ impl Rig {
             dependents,
             second,
             group,
+            pushes,
             flags,
             disk,
             state_disk,
@@ -212,6 +217,9 @@ impl Rig {
 
     /// The calls of an update to such a release, from its journal on.
     pub fn count_calls(&mut self, kind: Kind) -> Vec<String> {
+        if self.pushes.is_some() {
+            return pushes::count_calls(self, kind);
+        }
         let next = self.publish(kind);
         self.proxy.set(From::TheJournal, None);
         self.pi.update(&[]);
@@ -231,6 +239,9 @@ impl Rig {
 
     /// Runs one case, from a settled machine to a settled machine.
     pub fn run_case(&mut self, case: &Case) -> Outcome {
+        if self.pushes.is_some() {
+            return pushes::run_case(self, case);
+        }
         let next = self.publish(case.kind);
         self.control = self.pi.inspect(CONTROL);
         self.watches().for_each(Watch::begin);
@@ -344,7 +355,7 @@ impl Rig {
 
     /// After a finding: removes everything and starts a new service, so that the next case begins
     /// in a clean state.
-    fn reset(&mut self) {
+    pub fn reset(&mut self) {
         let ids = self.pi.engine.containers();
         let ids: Vec<_> = ids.iter().filter_map(|it| it["Id"].as_str()).collect();
         for id in ids.iter().filter(|id| self.control["Id"] != **id) {

@@ -38,6 +38,8 @@ pub enum Setup {
     SideBySide(Kind),
     /// `docker run` on a network of its own, and the new container starts first.
     StartFirst,
+    /// `docker run`, and a client pushes its releases.
+    Pushed,
     /// `docker run`, in a group with a second service and a job.
     Group,
 }
@@ -51,6 +53,7 @@ impl Setup {
             Self::WithDependents => ", two dependents",
             Self::SideBySide(_) => ", two updates",
             Self::StartFirst => ", start-first",
+            Self::Pushed => ", pushed",
             Self::Group => ", a group with a job",
         }
     }
@@ -66,7 +69,7 @@ impl Setup {
     /// Starts the service on the image, with its dependents.
     pub fn start(self, pi: &Pi, image: &Published) {
         match self {
-            Self::Alone => start_alone(pi, SERVICE, image),
+            Self::Alone | Self::Pushed => start_alone(pi, SERVICE, image),
             Self::Composed => compose::start(pi, image),
             Self::WithDependents => {
                 start_alone(pi, SERVICE, image);
@@ -90,7 +93,7 @@ impl Setup {
     /// The names of all containers while nothing is in flight, without the control container.
     pub fn names(self) -> Vec<&'static str> {
         match self {
-            Self::Alone | Self::Composed | Self::StartFirst => vec![SERVICE],
+            Self::Alone | Self::Composed | Self::StartFirst | Self::Pushed => vec![SERVICE],
             Self::WithDependents => [&[SERVICE], &dependents::DEPENDENTS[..]].concat(),
             Self::SideBySide(_) => vec![SERVICE, KIOSK],
             Self::Group => vec![SERVICE, KIOSK, JOB],
@@ -106,7 +109,7 @@ impl Setup {
     /// container's, and the one that the dependents share.
     pub const fn images_max(self) -> usize {
         match self {
-            Self::Alone | Self::Composed | Self::StartFirst => 3,
+            Self::Alone | Self::Composed | Self::StartFirst | Self::Pushed => 3,
             Self::WithDependents => 4,
             Self::SideBySide(_) | Self::Group => 5,
         }

@@ -12,7 +12,7 @@
 //!
 //! A tenth of the faults hit a service with two dependents. A tenth more kills hit two updates in
 //! flight, and with `TORTURE_ONLY` none. A tenth more of both hits updates that start first, and a
-//! tenth more updates of a group with a job.
+//! tenth more updates of a group with a job. A tenth more cuts hits pushes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +23,7 @@ use crate::cases::{Lengths, every, lengths, name, run_cases};
 use crate::fault::{Fault, Place, PlannedFault, When};
 use crate::group;
 use crate::page;
+use crate::pushes;
 use crate::releases::Kind;
 use crate::results::{self, Results};
 use crate::rig::{Case, Rig};
@@ -290,6 +291,9 @@ const START_FIRST_KINDS: [Kind; 3] = [Kind::Good, Kind::ExitsAtOnce, Kind::Unhea
 /// Every n-th fault more hits an update of a group with a job.
 const WITH_GROUP: u64 = 10;
 
+/// Every n-th cut more hits a push.
+const WITH_PUSHES: u64 = 10;
+
 /// Every n-th kill during the update of a group gets another one in the recovery.
 const AGAIN: usize = 5;
 
@@ -306,6 +310,9 @@ fn run_setup(setup: Setup, kinds: &[Kind], fault: Fault, count: u64, file: &str)
     eprintln!("calls of an update{}: {lengths:?}", setup.words());
     let kinds = lengths.keys();
     let mut cases: Vec<Case> = kinds.flat_map(|kind| every(*kind, fault, &lengths, 1)).collect();
+    if setup == Setup::Pushed {
+        cases.extend(pushes::in_loads());
+    }
     let count = usize::try_from(count).expect("a number");
     if let Some(again) = again(&cases, setup, count) {
         cases = again;
@@ -354,6 +361,13 @@ fn cuts_with_group() {
     run_setup(Setup::Group, &group::KINDS, Fault::Cut, count, "cuts_with_group.jsonl");
 }
 
+#[test]
+#[ignore = "takes as long as configured: make torture"]
+fn cuts_with_pushes() {
+    let count = number("TORTURE_CUTS", 1_000) / WITH_PUSHES;
+    run_setup(Setup::Pushed, &pushes::KINDS, Fault::Cut, count, "cuts_with_pushes.jsonl");
+}
+
 /// Its name sorts last, so that it runs last.
 #[test]
 #[ignore = "writes docs/reliability.md: make torture"]
@@ -372,6 +386,7 @@ fn page() {
         "cuts_with_two_updates.jsonl",
         "cuts_with_start_first.jsonl",
         "cuts_with_group.jsonl",
+        "cuts_with_pushes.jsonl",
     ];
     page::write(&commit, &kills.map(kept).concat(), &cuts.map(kept).concat());
 }
