@@ -9,8 +9,8 @@ use super::walker::Walker;
 use super::{ArchiveError, ArchiveLimits, ArchivedImage, RATIO_FREE_BYTES, RATIO_MAX};
 use crate::core::docker::reference::Digest;
 
-/// How many bytes are best taken at once. A compressed slice becomes at most [`RATIO_MAX`] times as
-/// many bytes, and [`RATIO_FREE_BYTES`] more.
+/// How many bytes are best taken at once. A compressed slice becomes at most `RATIO_MAX` times as
+/// many bytes, and `RATIO_FREE_BYTES` more.
 pub const SLICE: usize = 4096;
 
 /// The first bytes of files that are compressed in a way that is not read here, with their names.
