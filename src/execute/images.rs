@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use super::{StepError, UpdateContext};
+use crate::core::archive::without_layers;
 use crate::core::decide::offer::Offer;
+use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::inspect;
-use crate::core::docker::reference::Reference;
+use crate::core::docker::reference::{Digest, Reference};
 use crate::core::subject::Subject;
 use crate::core::update::event::{Event, PullProgress};
 use crate::engine::{Engine, EngineError, EngineInfo, Images};
@@ -106,6 +110,33 @@ pub async fn drop_if_unused(engine: &impl Engine, id: &str) -> Result<(), Engine
         }
     }
     engine.remove_image(id).await.map(|_| ())
+}
+
+/// Removes the layers that an interrupted load or pull left without an image. The Engine notes a
+/// layer on its disk before the layer's files are there. So a power cut can leave a layer with
+/// empty files, and every later load or pull of the image would take this layer instead of its own.
+/// The Engine removes layers only with an image. So it gets an image of these layers, which is
+/// removed at once. `diff_ids` are the digests of the unpacked layers, in their order.
+///
+/// # Errors
+/// The Engine does not answer, or a proxy before it does not let a load through.
+pub(super) async fn remove_loose_layers(
+    engine: &impl Engine,
+    diff_ids: &[Digest],
+) -> Result<(), EngineError> {
+    // A containerd collects what belongs to no image.
+    if engine.info().await?.image_store != ImageStore::Engine {
+        return Ok(());
+    }
+    for count in (1..=diff_ids.len()).rev() {
+        let archive = Bytes::from(without_layers(&diff_ids[..count]));
+        let answer = engine.load(stream::iter([Ok(archive)]).boxed()).await?;
+        if let Ok(id) = answer.image() {
+            engine.remove_image(id).await?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 fn pull_failed(error: EngineError) -> StepError {

@@ -10,14 +10,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{StepError, UpdateContext, drop_if_unused, images};
-use crate::core::archive::{
-    ArchiveError, ArchiveIntake, ArchiveLimits, ArchivedImage, SLICE, without_layers,
-};
+use crate::core::archive::{ArchiveError, ArchiveIntake, ArchiveLimits, ArchivedImage, SLICE};
 use crate::core::decide::offer::{Compression, Layer, Offer};
 use crate::core::decide::reason::Reason;
 use crate::core::deployment::push_journal::{OpenLoad, PushJournal};
 use crate::core::deployment::refusal::{PushRefusal, RefusalWord};
-use crate::core::docker::image_store::ImageStore;
 use crate::core::docker::load_answer::LoadAnswer;
 use crate::core::docker::manifest::fits;
 use crate::core::docker::reference::{Digest, Platform};
@@ -288,7 +285,7 @@ pub async fn remove_late_images<P: Ports>(ports: &P) -> Result<bool, LeftImageEr
         load.looks == 0 && load.config.as_ref().is_some_and(|config| !found.contains(config))
     };
     for load in late.iter().filter(is_new) {
-        remove_layers_of(ports.engine(), load).await?;
+        images::remove_loose_layers(ports.engine(), &load.diff_ids).await?;
     }
     ports.state().edit_push_journal(|journal| journal.note_look(&found))?;
     Ok(!ports.state().push_journal()?.late.is_empty())
@@ -326,26 +323,6 @@ async fn remove_images_of(
         found.extend(load.config.clone());
     }
     Ok(found)
-}
-
-/// Removes the layers that a load left without an image. The Engine notes a layer on its disk
-/// before the layer's files are there. So a power cut can leave a layer with empty files, and every
-/// later load or pull of the image would take this layer instead of its own. The Engine removes
-/// layers only with an image. So it gets an image of these layers, which is removed at once.
-async fn remove_layers_of(engine: &impl Engine, load: &OpenLoad) -> Result<(), EngineError> {
-    // A containerd collects what belongs to no image.
-    if engine.info().await?.image_store != ImageStore::Engine {
-        return Ok(());
-    }
-    for count in (1..=load.diff_ids.len()).rev() {
-        let archive = Bytes::from(without_layers(&load.diff_ids[..count]));
-        let answer = engine.load(stream::iter([Ok(archive)]).boxed()).await?;
-        if let Ok(id) = answer.image() {
-            engine.remove_image(id).await?;
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 /// Why it is not known whether a load left an image behind.

@@ -6,7 +6,7 @@ use crate::core::policy::managers::Manager;
 use crate::core::update::plan::{ImageSource, ImageUpdate};
 use crate::core::update::rollback::tag_to_restore;
 use crate::engine::{Containers, Engine, EngineError, Images, Listed};
-use crate::execute::images::{drop_if_unused, pinned};
+use crate::execute::images::{drop_if_unused, pinned, remove_loose_layers};
 use crate::execute::inspector::Inspector;
 use crate::execute::{StepError, UpdateContext};
 use crate::ports::Ports;
@@ -47,7 +47,9 @@ async fn restore_of<P: Ports>(
     }
     // An image that a person built or pulled is not removed; it only loses the tag.
     let pulled = pulled_image(engine, inspector, (number, update)).await?;
-    let Some(image) = pulled.filter(|_| update.source != ImageSource::Local) else { return Ok(()) };
+    let Some(image) = pulled.filter(|_| update.source != ImageSource::Local) else {
+        return forget_layers(engine, update).await;
+    };
     match drop_if_unused(engine, &image).await {
         Err(error) if attempt != Attempt::Last || error.is_engine_unreachable() => {
             return Err(error.into());
@@ -56,6 +58,18 @@ async fn restore_of<P: Ports>(
         Ok(()) => {}
     }
     Ok(())
+}
+
+/// A pull that a power cut interrupted may leave layers without their files.
+async fn forget_layers(engine: &impl Engine, update: &ImageUpdate) -> Result<(), StepError> {
+    if update.source != ImageSource::Registry {
+        return Ok(());
+    }
+    match remove_loose_layers(engine, &update.to.diff_ids).await {
+        Err(error) if error.is_engine_unreachable() => Err(error.into()),
+        // A proxy before the Engine may not let a load through. The update ends all the same.
+        _ => Ok(()),
+    }
 }
 
 /// Moves the local tag back, unless another container already runs the new image.

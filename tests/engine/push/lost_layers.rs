@@ -43,6 +43,16 @@ fn leave(pi: &Pi, archive: &Path) -> Left {
     Left { id, layer }
 }
 
+impl Left {
+    /// The power was cut before the Engine noted the image, and before the files were there.
+    fn lose_files(&self, pi: &Pi) {
+        let hex = self.id.trim_start_matches("sha256:");
+        let images = pi.engine.directory().join("data/image/overlay2/imagedb/content/sha256");
+        fs::remove_file(images.join(hex)).expect("the image");
+        fs::write(self.layer.join("diff/own-till"), "").expect("an empty file");
+    }
+}
+
 /// After a boot the same image is pushed again.
 fn assert_pushed_again(pi: &Pi, archive: &Path) {
     pi.engine.start_again(&[]);
@@ -67,11 +77,7 @@ fn a_layer_that_lost_its_files_is_loaded_anew() {
     }
     let two = archive(&pi, "two", &Release::new("2").with_own_till());
     let left = leave(&pi, &two);
-    // The power was cut before the Engine noted the image, and before the files were there.
-    let hex = left.id.trim_start_matches("sha256:");
-    let image = pi.engine.directory().join("data/image/overlay2/imagedb/content/sha256").join(hex);
-    fs::remove_file(image).expect("the image");
-    fs::write(left.layer.join("diff/own-till"), "").expect("an empty file");
+    left.lose_files(&pi);
     assert_pushed_again(&pi, &two);
 }
 
@@ -85,4 +91,28 @@ fn an_image_that_the_engine_cannot_describe_is_removed() {
     let left = leave(&pi, &two);
     fs::write(left.layer.join("lower"), "").expect("an empty file");
     assert_pushed_again(&pi, &two);
+}
+
+/// The same after a pull: the agent was killed in it, and then the power was cut.
+#[test]
+fn a_layer_that_lost_its_files_is_pulled_anew() {
+    let pi = Pi::new();
+    if is_containerd_store() {
+        return;
+    }
+    let one = pi.registry.publish("till", &Release::new("1"));
+    pi.start_watched("till", &one.reference, 8080, &[]);
+    let release = Release::new("2").with_own_till();
+    let two = pi.registry.publish("till", &release);
+    pi.update_until("pull").kill();
+    pi.engine.call("DELETE", &format!("/images/{}?force=1", two.image));
+    let left = leave(&pi, &archive(&pi, "two", &release));
+    fs::remove_file(pi.agent.state().join("push.json")).expect("no load");
+    left.lose_files(&pi);
+    pi.engine.start_again(&[]);
+    pi.wait_until_serving(8080);
+
+    pi.update(&[]).expect_code(0);
+
+    assert_eq!(pi.serving(8080).as_deref(), Some("till 2"), "{:?}", pi.history("till"));
 }
