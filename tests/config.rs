@@ -491,7 +491,10 @@ fn invalid_toml_is_reported_with_its_line() {
     assert!(error.starts_with("pilotfish.toml, line 2: this is not TOML: "), "{error}");
     let error = file_error("opt_in = true\nopt_in = false\n");
     assert!(
-        error.starts_with("pilotfish.toml, line 2: this is not TOML: duplicate key"),
+        error.starts_with(
+            "pilotfish.toml, line 2: this is not TOML: duplicate key: a key or a table may stand only \
+             once."
+        ),
         "{error}"
     );
     let error = file_error("[registries.registry:443]\nplain_http = true\n");

@@ -83,6 +83,13 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Contents, ConfigError> {
     Ok(contents)
 }
 
+/// The parser's message about a key or a table that stands twice.
+const DUPLICATE: &str = "duplicate key";
+
+/// What to do about it: a person often appends a table to the shipped file.
+const STANDS_ONCE: &str = ": a key or a table may stand only once. The shipped file has every table, \
+                           so look for it above, and change its keys there";
+
 fn syntax_error(source: &TomlSource<'_>, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or_default();
     let line_start = source.text.get(..span.start).and_then(|before| before.rfind('\n'));
@@ -91,6 +98,9 @@ fn syntax_error(source: &TomlSource<'_>, error: &toml::de::Error) -> ConfigError
     if line.trim_start().starts_with("[registries.") {
         message.push_str("; ");
         message.push_str(registries::QUOTE_THE_HOST);
+    }
+    if message == DUPLICATE {
+        message.push_str(STANDS_ONCE);
     }
     ConfigError::Syntax { origin: source.origin(span), message }
 }

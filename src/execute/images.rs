@@ -74,7 +74,7 @@ pub(super) async fn arrived(
 /// Flushes the Engine's disk: its data directory, and the directory of the images. Without the
 /// flush a power cut leaves an image that is listed as present and has files of length zero, and a
 /// second pull does not repair it.
-pub async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
+pub(super) async fn flush<P: Ports>(ports: &P) -> Result<(), StepError> {
     let EngineInfo { root_dir, image_store, .. } = ports.engine().info().await?;
     let mut directories = ports.host().image_directories(image_store, &root_dir);
     if !directories.contains(&root_dir) {

@@ -35,7 +35,7 @@ mod verification;
 pub use context::UpdateContext;
 pub use engine_return::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 pub use first_start::{FirstStart, end_first_start};
-pub use images::{drop_if_unused, flush as flush_engine};
+pub use images::drop_if_unused;
 pub use load::{LeftImageError, LoadOrder, Upload, UploadPart, load, remove_late_images};
 pub use places::Places;
 pub use prefetch::{drop_superseded, fetched, prefetch, prefetch_and_tag};

@@ -1,7 +1,8 @@
-//! A note that this agent is about to create or to remove the lock of its Engine.
+//! A note that this agent creates and removes the lock of its Engine.
 //!
 //! The Engine flushes the labels of a volume, but not its directory. So a power cut, or the end of
-//! the Engine, can leave a lock that names no agent. The note says that it is this agent's own.
+//! the Engine, can leave a lock that names no agent. The note says that it is this agent's own. It
+//! is written once and stays, because a round without news must write nothing.
 
 use super::{Disk, JournalError, StateDirectory, on};
 
@@ -24,17 +25,5 @@ impl<D: Disk> StateDirectory<D> {
         }
         let path = self.path(FILE);
         self.disk.create(&path, b"\n").map_err(on("write", &path))
-    }
-
-    /// Removes the note: what was begun is on the Engine's disk.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn forget_lock_change(&self) -> Result<(), JournalError> {
-        if !self.has_lock_change() {
-            return Ok(());
-        }
-        let path = self.path(FILE);
-        self.disk.remove(&path).map_err(on("remove", &path))
     }
 }

@@ -11,7 +11,7 @@ use crate::agent::RoundError;
 use crate::core::decide::engine_lock::{Claim, Holder, HolderStatus, LOCK_VOLUME, claim};
 use crate::core::docker::inspect;
 use crate::engine::{Containers, EngineError, Volumes};
-use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT, flush_engine};
+use crate::execute::{ENGINE_RETURN_INTERVAL, ENGINE_RETURN_TIMEOUT};
 use crate::host::Host;
 use crate::ports::Ports;
 
@@ -25,10 +25,6 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Most attempts to take over a lock. It changes in between only if other agents do the same at the
 /// same time.
 const TRIES_MAX: u32 = 4;
-
-/// Longest wait for the flush after the lock was removed. If it takes longer, the note of the
-/// removal stays, which is harmless.
-const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The state of the Engine's lock, as this agent knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,8 +116,6 @@ impl<P: Ports> Executor<P> {
                     tokio::time::sleep(SETTLE).await;
                     continue;
                 }
-                // The labels name this agent, so the Engine's disk has them.
-                let _ = self.context.ports.state().forget_lock_change();
                 self.engine_lock = EngineLock::Held;
                 return Ok(None);
             }
@@ -225,8 +219,8 @@ impl<P: Ports> Executor<P> {
             }
         };
         let process_lives = is_same_boot.then(lives).flatten();
-        let own_change_is_open = self.context.ports.state().has_lock_change();
-        Ok(HolderStatus { process_lives, container_runs, own_change_is_open })
+        let has_changed_lock = self.context.ports.state().has_lock_change();
+        Ok(HolderStatus { process_lives, container_runs, has_changed_lock })
     }
 
     /// The identity of this agent. The ID of its state directory is created at the first call. If
@@ -295,13 +289,8 @@ impl<P: Ports> Executor<P> {
     /// own at its next start, and abandoned for all other agents.
     pub(in crate::agent) async fn release_engine_lock(&mut self) {
         let held = std::mem::take(&mut self.engine_lock) == EngineLock::Held;
-        let Some(own) = self.own_holder.clone().filter(|_| held) else { return };
-        if !matches!(self.remove_engine_lock(&own).await, Ok(true)) {
-            return;
-        }
-        let flush = flush_engine(&*self.context.ports);
-        if matches!(tokio::time::timeout(FLUSH_LIMIT, flush).await, Ok(Ok(()))) {
-            let _ = self.context.ports.state().forget_lock_change();
+        if let Some(own) = self.own_holder.clone().filter(|_| held) {
+            let _ = self.remove_engine_lock(&own).await;
         }
     }
 }

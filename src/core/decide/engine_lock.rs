@@ -122,9 +122,8 @@ pub struct HolderStatus {
     pub process_lives: Option<bool>,
     /// Whether the holder's container runs; absent if it has none, or if the Engine does not say.
     pub container_runs: Option<bool>,
-    /// Whether this agent has begun to create or to remove a lock, and does not know that the
-    /// Engine's disk has it.
-    pub own_change_is_open: bool,
+    /// Whether this agent has ever begun to create or to remove the lock.
+    pub has_changed_lock: bool,
 }
 
 /// What an existing lock means for this agent.
@@ -154,7 +153,7 @@ pub fn claim(found: &Holder, own: &Holder, seen: HolderStatus) -> Claim {
         return Claim::Own;
     }
     if found.owner.is_empty() {
-        return if seen.own_change_is_open { Claim::Remnant } else { Claim::Foreign };
+        return if seen.has_changed_lock { Claim::Remnant } else { Claim::Foreign };
     }
     match seen.process_lives.filter(|_| is_same_boot) {
         Some(true) => return Claim::Foreign,
@@ -223,7 +222,7 @@ mod tests {
         let container =
             |runs| HolderStatus { container_runs: Some(runs), ..HolderStatus::default() };
         let unseen = HolderStatus::default();
-        let changing = HolderStatus { own_change_is_open: true, ..unseen };
+        let changing = HolderStatus { has_changed_lock: true, ..unseen };
         for (found, seen, expected) in [
             (&own, unseen, Own),
             (&of_another_boot(own.clone()), unseen, Own),

@@ -80,13 +80,14 @@ impl Images for FakeEngine {
             };
             bytes.extend_from_slice(&block);
         }
-        let done = self.0.now() + self.0.lock().engine.pull_takes;
-        self.wait("load", done).await?;
         let Some(name) = archived_name(&bytes) else {
-            // An archive without layers; here no layer is without its image.
+            // An archive without layers; here no layer is without its image. An Engine says so at
+            // once, because there is nothing to unpack.
             answer.take(br#"{"error":"open layer.tar: no such file or directory"}"#);
             return Ok(answer);
         };
+        let done = self.0.now() + self.0.lock().engine.pull_takes;
+        self.wait("load", done).await?;
         let image = Arc::clone(self.0.lock().registry.image(&name));
         let id =
             self.act("loaded", &format!("load {name}"), |state, _| Ok(state.loaded(&image)))?;
