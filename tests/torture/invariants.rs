@@ -22,8 +22,16 @@ use crate::support::text;
 const ROLLED_BACK: i32 = 3;
 
 /// The files of a state directory at rest.
-const STATE_FILES: [&str; 7] =
-    ["layout", "memory.json", "history.jsonl", "journal", "lock", "control.sock", "agent-id"];
+const STATE_FILES: [&str; 8] = [
+    "layout",
+    "memory.json",
+    "history.jsonl",
+    "journal",
+    "lock",
+    "lock-change",
+    "control.sock",
+    "agent-id",
+];
 
 /// The till's variables that users set, and not images.
 const USER_VARIABLES: [&str; 3] = ["TILL_DIARY=", "TILL_PORT=", "TILL_LEDGER="];
