@@ -75,7 +75,7 @@ use fleet::Fleet;
 use handle::answers::WaitingAsk;
 pub use handle::deployments::{
     ActOnDeployment, DeploymentAct, DeploymentActEnd, DeploymentAsk, DeploymentState, KnownLayers,
-    LoadEnd, LoadImage, ReadLog, ShowDeployments, ShowLayers,
+    LOG_LINES_MAX, LoadEnd, LoadImage, ReadLog, ShowDeployments, ShowLayers,
 };
 use handle::events::StepNews;
 pub use handle::events::{EventFilter, Events, Subscription};

@@ -23,11 +23,9 @@ use crate::engine::{Containers, Engine, EngineError, Images};
 use crate::host::Host;
 use crate::ports::Ports;
 
+use super::rollback::LOG_LINES_MAX;
 use super::verification::{HealthWatch, Trial};
 use super::{StepError, UpdateContext, containers, drop_if_unused, images};
-
-/// How many of the last lines of a failed container are kept.
-const LOG_LINES_MAX: usize = 40;
 
 /// The first container of a deployment.
 pub struct FirstStart<'a> {

@@ -56,6 +56,11 @@ pub trait Host: Send + Sync + 'static {
     /// Bytes that can still be written below a path; `None` if the path is not visible.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 
+    /// The same below all of these paths: that of the fullest disk.
+    fn least_free_bytes(&self, paths: &[PathBuf]) -> Option<u64> {
+        paths.iter().filter_map(|path| self.free_bytes(path)).min()
+    }
+
     /// The directories in which an Engine with the root directory `root` keeps the content of
     /// images. They may be invisible here.
     fn image_directories(&self, store: ImageStore, root: &Path) -> Vec<PathBuf>;

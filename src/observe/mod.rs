@@ -29,7 +29,7 @@ pub use compose_hooks::ComposeHooks;
 pub use evidence::{answer, look_again};
 pub use groups::Groups;
 pub use origin::{ask as ask_origin, remember as remember_origins};
-pub use preflight::{PreflightContext, of as readiness};
+pub use preflight::{PreflightContext, free_bytes, of as readiness};
 pub use services::{
     ObservedService, ServiceScope, WatchedService, is_named, observe_services, watched_services,
 };

@@ -88,9 +88,10 @@ async fn gather<P: Ports>(
 }
 
 /// The free space on the disk of the images, if the agent can see that disk.
-fn free_bytes(host: &impl Host, info: &EngineInfo) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(host: &impl Host, info: &EngineInfo) -> Option<u64> {
     let directories = host.image_directories(info.image_store, &info.root_dir);
-    directories.iter().filter_map(|directory| host.free_bytes(directory)).min()
+    host.least_free_bytes(&directories)
 }
 
 /// The result of the label's probe on the running container, if there is a probe.

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotfish::agent::{Agent, AgentHandle, Allow, Ask, Events, Heartbeat, RoundRequest};
+use pilotfish::agent::{AgentHandle, Allow, Heartbeat, RoundRequest};
 use pilotfish::core::decide::report::Verdict;
 use pilotfish::core::decide::snapshot::LOOP_OVERDUE_MAX;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::event::Asker;
 use pilotfish::core::update::history::Outcome;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
 use crate::images::{Behaviour, Image};
 use crate::machine::{Hook, Machine};
 use crate::service::RunOptions as Service;
-use crate::session::{EVERY, FakeWorld, agent};
+use crate::session::{EVERY, agent, asked_agent, run_during};
 
 const SECOND: Duration = Duration::from_secs(1);
 const APP: &str = "shop.example/app:1";
@@ -47,7 +47,6 @@ async fn a_loop_that_hangs_is_unhealthy_and_an_idle_loop_is_healthy() {
     let mut agent = agent.with_heart(heart.clone());
     let unhealthy = || seen.borrow().unhealthy_reason(heart.overdue());
     let (_wishes, mut queue) = mpsc::channel(1);
-    let reload = Notify::new();
     let life = async {
         tokio::time::sleep(SECOND).await;
         // First an update is being verified, and later the loop has nothing to do.
@@ -60,24 +59,13 @@ async fn a_loop_that_hangs_is_unhealthy_and_an_idle_loop_is_healthy() {
         let reason = unhealthy().expect("it hangs");
         assert!(reason.starts_with("the loop has not turned for "), "{reason}");
     };
-    tokio::select! {
-        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
-        () = life => {}
-    }
-}
-
-/// An agent with a door to it, and the queue of its questions.
-fn door(machine: &Arc<Machine>) -> (Agent<FakeWorld>, AgentHandle, mpsc::Receiver<Ask>) {
-    let (agent, seen) = agent(machine, CancellationToken::new()).expect("an agent");
-    let (handle, queue) = AgentHandle::new(Events::new(Vec::new()), seen, Heartbeat::default());
-    (agent, handle, queue)
+    run_during(&mut agent, &mut queue, life).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_update_in_verification_does_not_delay_checks_of_others() {
     let machine = machine();
-    let (mut agent, handle, mut queue) = door(&machine);
-    let reload = Notify::new();
+    let (mut agent, handle, mut queue) = asked_agent(&machine);
     let life = async {
         in_flight(&handle, 1).await;
         let begun = machine.now();
@@ -102,10 +90,7 @@ async fn an_update_in_verification_does_not_delay_checks_of_others() {
         );
         assert!(handle.snapshot().in_flight.is_empty());
     };
-    tokio::select! {
-        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
-        () = life => {}
-    }
+    run_during(&mut agent, &mut queue, life).await;
 }
 
 /// Waits until so many updates are in flight, for ten minutes of the model at most.
@@ -124,8 +109,7 @@ async fn in_flight(handle: &AgentHandle, count: usize) {
 #[tokio::test(start_paused = true)]
 async fn a_command_for_one_container_does_not_wait_for_the_trial_of_another() {
     let machine = machine();
-    let (mut agent, handle, mut queue) = door(&machine);
-    let reload = Notify::new();
+    let (mut agent, handle, mut queue) = asked_agent(&machine);
     let life = async {
         in_flight(&handle, 1).await;
         machine.lock().registry.push(OTHER, "w2");
@@ -139,10 +123,7 @@ async fn a_command_for_one_container_does_not_wait_for_the_trial_of_another() {
         assert_eq!(end.records.len(), 1, "{end:?}");
         assert_eq!(end.records[0].subject, Subject::container("web"));
     };
-    tokio::select! {
-        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
-        () = life => {}
-    }
+    run_during(&mut agent, &mut queue, life).await;
 }
 
 /// Every read of one container or one image fails once, each in a run of its own.

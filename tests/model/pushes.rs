@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pilotfish::agent::{
-    Agent, AgentHandle, Ask, AskError, Events, Heartbeat, LoadEnd, LoadImage, Pending,
-    RoundRequest, RunEnd, Upload, UploadPart,
+    AgentHandle, AskError, Events, Heartbeat, LoadEnd, LoadImage, Pending, RoundRequest, RunEnd,
+    Upload, UploadPart,
 };
 use pilotfish::core::deployment::push_journal::PushJournal;
 use pilotfish::core::deployment::{Definition, Deployment, Deployments};
@@ -22,7 +22,7 @@ use crate::images::{Behaviour, Image};
 use crate::invariants::{CONTROL, Leniency};
 use crate::machine::{Machine, MachineState};
 use crate::service::RunOptions;
-use crate::session::{End, FakeWorld, Job, agent, live};
+use crate::session::{End, Job, agent, asked_agent, live, run_during};
 
 /// The container of the deployment.
 const TILL: &str = "till";
@@ -246,19 +246,11 @@ fn outcome(end: &LoadEnd) -> &'static str {
     }
 }
 
-/// An agent with what asks it.
-fn with_handle(machine: &Arc<Machine>) -> (Agent<FakeWorld>, AgentHandle, mpsc::Receiver<Ask>) {
-    let (agent, seen) = agent(machine, CancellationToken::new()).expect("an agent");
-    let (handle, queue) = AgentHandle::new(Events::new(Vec::new()), seen, Heartbeat::default());
-    (agent, handle, queue)
-}
-
 #[tokio::test(start_paused = true)]
 async fn two_clients_do_not_load_at_once() {
     let machine = Machine::from(begin(Behaviour::Good, &[TILL], false));
     let archive = machine.lock().registry.image("v2").archive();
-    let (mut agent, handle, mut queue) = with_handle(&machine);
-    let reload = Notify::new();
+    let (mut agent, handle, mut queue) = asked_agent(&machine);
     let life = async {
         let mut slow = Stalled::begin(&handle);
         (&mut slow.is_wanted).await.expect("wanted");
@@ -274,10 +266,7 @@ async fn two_clients_do_not_load_at_once() {
         assert!(error.contains("broke off"), "{error}");
         assert_eq!(upload(&handle, archive).await, "runs already");
     };
-    tokio::select! {
-        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
-        () = life => {}
-    }
+    run_during(&mut agent, &mut queue, life).await;
     assert_eq!(leftovers(&machine), Vec::<String>::new());
 }
 
@@ -286,8 +275,7 @@ async fn a_push_and_an_update_from_a_registry_follow_each_other() {
     let machine = Machine::from(begin(Behaviour::Good, &[TILL], false));
     machine.lock().registry.built(Image::new("v3", Behaviour::Good).with_volume("/data"));
     let archive = machine.lock().registry.image("v3").archive();
-    let (mut agent, handle, mut queue) = with_handle(&machine);
-    let reload = Notify::new();
+    let (mut agent, handle, mut queue) = asked_agent(&machine);
     let life = async {
         // The registry's image comes while the client sends: its update runs, then the push.
         let mut slow = Stalled::begin(&handle);
@@ -307,10 +295,7 @@ async fn a_push_and_an_update_from_a_registry_follow_each_other() {
         assert!(handle.snapshot().in_flight.is_empty());
         assert_eq!(upload(&handle, archive).await, "runs already");
     };
-    tokio::select! {
-        _ = agent.run(&mut queue, &reload) => panic!("it ended"),
-        () = life => {}
-    }
+    run_during(&mut agent, &mut queue, life).await;
     assert_eq!(leftovers(&machine), Vec::<String>::new());
 }
 
@@ -320,7 +305,7 @@ async fn a_reload_waits_a_minute_at_most_for_an_upload() {
     for arrives in [true, false] {
         let machine = Machine::from(begin(Behaviour::Good, &[TILL], false));
         let archive = machine.lock().registry.image("v2").archive();
-        let (mut agent, handle, mut queue) = with_handle(&machine);
+        let (mut agent, handle, mut queue) = asked_agent(&machine);
         let reload = Notify::new();
         let client = async {
             let mut slow = Stalled::begin(&handle);

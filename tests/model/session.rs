@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilotfish::agent::{Agent, AgentSettings, Events, RoundEnd, RoundListener, RoundRequest};
+use pilotfish::agent::{
+    Agent, AgentHandle, AgentSettings, Ask, Events, Heartbeat, RoundEnd, RoundListener,
+    RoundRequest,
+};
 use pilotfish::core::decide::snapshot::Snapshot;
 use pilotfish::core::policy::PolicyDefaults;
 use pilotfish::core::policy::watchtower::Watchtower;
@@ -109,6 +112,26 @@ pub fn agent(
     let (snapshot, seen) = watch::channel(Arc::default());
     let events = Events::new(vec![ear.clone()]);
     Ok((Agent::new(Arc::new(world), settings(machine), events, ear, snapshot, stop), seen))
+}
+
+/// An agent, the handle by which others ask it, and the queue of their questions.
+pub fn asked_agent(machine: &Arc<Machine>) -> (Agent<FakeWorld>, AgentHandle, mpsc::Receiver<Ask>) {
+    let (agent, seen) = agent(machine, CancellationToken::new()).expect("an agent");
+    let (handle, queue) = AgentHandle::new(Events::new(Vec::new()), seen, Heartbeat::default());
+    (agent, handle, queue)
+}
+
+/// Runs an agent for as long as this life takes. It must not end before.
+pub async fn run_during(
+    agent: &mut Agent<FakeWorld>,
+    queue: &mut mpsc::Receiver<Ask>,
+    life: impl Future<Output = ()>,
+) {
+    let reload = Notify::new();
+    tokio::select! {
+        _ = agent.run(queue, &reload) => panic!("it ended"),
+        () = life => {}
+    }
 }
 
 async fn work(machine: Arc<Machine>, job: Job, stop: CancellationToken) -> End {

@@ -23,8 +23,7 @@ use crate::core::docker::reference::{Digest, Platform};
 use crate::core::subject::Subject;
 use crate::engine::Engine;
 use crate::execute::{self, LoadOrder, UpdateContext};
-use crate::host::Host;
-use crate::observe::{Cache, TieIndex};
+use crate::observe::{Cache, TieIndex, free_bytes};
 use crate::ports::Ports;
 
 /// How many bytes on the disk an archive needs while it is loaded, as a multiple of its unpacked
@@ -56,7 +55,7 @@ impl<P: Ports> Context<P> {
                 inspect::platform(&readiness.image)
             }
         };
-        let free = self.free_bytes().await?;
+        let free = free_bytes(self.ports.host(), &self.ports.engine().info().await?);
         check_room(free, upload.size)?;
         let check = |image: &ArchivedImage| self.check_refused(&container, force, image);
         let order = LoadOrder {
@@ -104,14 +103,6 @@ impl<P: Ports> Context<P> {
                 Err(PushRefusal::held(container, &no))
             }
         }
-    }
-
-    /// The free space on the disk of the images, if the agent can see that disk.
-    async fn free_bytes(&self) -> Result<Option<u64>, AskError> {
-        let info = self.ports.engine().info().await?;
-        let host = self.ports.host();
-        let directories = host.image_directories(info.image_store, &info.root_dir);
-        Ok(directories.iter().filter_map(|directory| host.free_bytes(directory)).min())
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::no_such_container;
 use crate::agent::Agent;
 use crate::agent::handle::deployments::{
-    DeploymentState, KnownLayers, ReadLog, ShowDeployments, ShowLayers,
+    DeploymentState, KnownLayers, LOG_LINES_MAX, ReadLog, ShowDeployments, ShowLayers,
 };
 use crate::agent::handle::question::AskError;
 use crate::core::decide::memory::Memory;
@@ -16,9 +16,6 @@ use crate::core::docker::reference::Digest;
 use crate::core::subject::Subject;
 use crate::engine::{Containers, Engine, Images, Listed};
 use crate::ports::Ports;
-
-/// Most lines of a log in one answer.
-pub(super) const LOG_LINES_MAX: usize = 1000;
 
 impl<P: Ports> Agent<P> {
     pub(super) async fn show_deployments(

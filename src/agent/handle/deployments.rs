@@ -116,6 +116,9 @@ pub struct KnownLayers {
     pub platform: String,
 }
 
+/// Most lines of a log in one answer.
+pub const LOG_LINES_MAX: usize = 1000;
+
 /// Asks for the last lines of a deployment's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadLog {

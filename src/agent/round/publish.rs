@@ -106,7 +106,7 @@ impl<P: Ports> Agent<P> {
         self.rounds_heard.round(succeeded, took);
         let news = news(&round.before, &end.reports);
         let host = self.context.ports.host();
-        let free = self.image_directories.iter().filter_map(|it| host.free_bytes(it)).min();
+        let free = host.least_free_bytes(&self.image_directories);
         self.publish(|snapshot| {
             snapshot.free_bytes = free;
             if is_latest {

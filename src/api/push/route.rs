@@ -2,10 +2,8 @@
 
 use axum::http::Method;
 
+use crate::agent::LOG_LINES_MAX;
 use crate::core::push::permission::PushAct;
-
-/// Most lines of a log that are asked for.
-const LOG_LINES_MAX: usize = 1000;
 
 /// Lines of a log if the request names no number.
 const LOG_LINES: usize = 100;

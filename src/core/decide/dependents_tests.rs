@@ -49,17 +49,7 @@ fn decided(change: impl FnOnce(&mut DependentFacts)) -> Decision {
 
 /// Noon, without windows.
 pub(super) fn circumstances() -> Circumstances {
-    Circumstances {
-        now: "2027-01-01T12:00:00Z".parse().expect("a time"),
-        zone: Zone::utc(),
-        pull_window: "".parse().expect("a window"),
-        force: false,
-        tries_at_once: false,
-        own_container: None,
-        engine_endpoint: None,
-        other_agent: None,
-        state_dir: "/var/lib/pilotfish".into(),
-    }
+    tests::circumstances(Zone::utc(), "2027-01-01T12:00:00Z", "")
 }
 
 fn describe(change: impl FnOnce(&mut DependentFacts)) -> String {

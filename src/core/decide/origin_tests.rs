@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::core::decide::evidence::{Evidence, missing as lacks};
 use crate::core::decide::memory::Memory;
-use crate::core::decide::tests::{observation, offer};
+use crate::core::decide::tests::{circumstances as at, observation, offer};
 use crate::core::decide::{Decision, decide};
 use crate::core::subject::Subject;
 use crate::core::time::zone::Zone;
@@ -121,17 +121,7 @@ fn few_digests_are_asked_for_and_each_once() {
 }
 
 fn circumstances(force: bool) -> Circumstances {
-    Circumstances {
-        now: "2027-01-01T12:00:00Z".parse().expect("a time"),
-        zone: Zone::utc(),
-        pull_window: "".parse().expect("a window"),
-        force,
-        tries_at_once: false,
-        own_container: None,
-        other_agent: None,
-        engine_endpoint: None,
-        state_dir: "/var/lib/pilotfish".into(),
-    }
+    Circumstances { force, ..at(Zone::utc(), "2027-01-01T12:00:00Z", "") }
 }
 
 /// A container that runs `one`, with this origin and this offer.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::memory::Refusal;
 use super::push::{PushedImage, policy, push};
-use super::tests::{observation, offer};
+use super::tests::{circumstances, observation, offer};
 use super::update_lock::{LockState, SeenLock};
 use super::*;
 use crate::core::decide::evidence::missing;
@@ -19,17 +19,7 @@ use crate::core::time::zone::zone;
 use crate::core::update::plan::Strategy;
 
 fn now() -> Circumstances {
-    Circumstances {
-        now: "2027-01-01T08:00:00Z".parse().expect("a time in UTC"),
-        zone: zone("UTC"),
-        pull_window: "".parse().expect("a window"),
-        force: false,
-        tries_at_once: false,
-        own_container: None,
-        engine_endpoint: None,
-        other_agent: None,
-        state_dir: "/var/lib/pilotfish".into(),
-    }
+    circumstances(zone("UTC"), "2027-01-01T08:00:00Z", "")
 }
 
 fn defaults() -> PolicyDefaults {

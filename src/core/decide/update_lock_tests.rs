@@ -7,24 +7,13 @@ use serde_json::json;
 use super::*;
 use crate::core::decide::decide;
 use crate::core::decide::observation::Observation;
-use crate::core::decide::tests::observation;
-use crate::core::time::window::Windows;
+use crate::core::decide::tests::{circumstances, observation};
 use crate::core::time::zone::zone;
 
 const NOW: &str = "2026-11-27T12:00:00Z";
 
 fn circumstances_now(now: &str) -> Circumstances {
-    Circumstances {
-        now: now.parse().expect("a time in UTC"),
-        zone: zone("UTC"),
-        pull_window: "".parse::<Windows>().expect("a window"),
-        force: false,
-        tries_at_once: false,
-        own_container: None,
-        engine_endpoint: None,
-        other_agent: None,
-        state_dir: "/var/lib/pilotfish".into(),
-    }
+    circumstances(zone("UTC"), now, "")
 }
 
 fn seen(state: LockState) -> SeenLock {

@@ -25,7 +25,7 @@ use crate::ports::Ports;
 use containers::{give_up, take_name};
 
 /// How many of the last lines of a failed container are kept.
-const LOG_LINES_MAX: usize = 40;
+pub(super) const LOG_LINES_MAX: usize = 40;
 
 /// The reason if a person removed the whole service during its update.
 const LEFT_AWAY: &str = "all of its containers were removed during the update, and stay removed";
