@@ -24,7 +24,8 @@
 //! ends with exit code 0 when it gets a signal, but then it is not done.
 //!
 //! `till healthcheck` asks the till on this machine; it is the `HEALTHCHECK` of an image that has
-//! no shell. Build it for such an image with
+//! no shell. `till sicken` makes it fail from then on, so a test can choose the step of an update
+//! instead of a time. Build it for such an image with
 //! `cargo rustc --example till -- -C target-feature=+crt-static -C strip=symbols`.
 //!
 //! `till probe NAME=ADDRESS…` asks tills from outside until its standard input ends, and then
@@ -39,6 +40,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -55,6 +57,9 @@ const REQUEST_LIMIT: usize = 2048;
 /// A till that was restarted is away for longer. On a busy machine the probe itself may be late by
 /// this time.
 const AWAY_MIN: Duration = Duration::from_millis(300);
+
+/// `till sicken` was called.
+static IS_SICK: AtomicBool = AtomicBool::new(false);
 
 /// What the environment says.
 #[derive(Clone)]
@@ -115,7 +120,9 @@ impl Behaviour {
     }
 
     fn is_healthy(&self, age: Duration) -> bool {
-        age >= self.healthy_after && self.unhealthy_after.is_none_or(|limit| age < limit)
+        !IS_SICK.load(Ordering::Relaxed)
+            && age >= self.healthy_after
+            && self.unhealthy_after.is_none_or(|limit| age < limit)
     }
 
     /// The complete answer to one request.
@@ -128,8 +135,11 @@ impl Behaviour {
             }
         } else if request.starts_with(b"GET / ") {
             ("200 OK", format!("till {}", self.version))
+        } else if request.starts_with(b"GET /sicken ") {
+            IS_SICK.store(true, Ordering::Relaxed);
+            ("200 OK", "not well from now on".to_owned())
         } else {
-            ("404 Not Found", "only / and /healthz".to_owned())
+            ("404 Not Found", "only /, /healthz and /sicken".to_owned())
         };
         let length = body.len() + 1;
         format!(
@@ -170,7 +180,8 @@ fn duration(name: &str) -> Result<Option<Duration>> {
 fn main() -> Result<ExitCode> {
     let behaviour = Behaviour::from_environment()?;
     match env::args().nth(1).as_deref() {
-        Some("healthcheck") => return healthcheck(behaviour.port),
+        Some("healthcheck") => return ask_this_machine(behaviour.port, "/healthz"),
+        Some("sicken") => return ask_this_machine(behaviour.port, "/sicken"),
         Some("probe") => return watch_from_outside(env::args().skip(2)),
         _ => {}
     }
@@ -260,12 +271,12 @@ async fn serve(listener: &TcpListener, behaviour: &Behaviour) -> Result<ExitCode
     }
 }
 
-/// Asks the till on this machine, without a runtime: the Engine starts this every few seconds.
-fn healthcheck(port: u16) -> Result<ExitCode> {
+/// Asks the till on this machine, without a runtime: the Engine starts it every few seconds.
+fn ask_this_machine(port: u16, path: &str) -> Result<ExitCode> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut connection = TcpStream::connect_timeout(&address, CLIENT_TIMEOUT)?;
     connection.set_read_timeout(Some(CLIENT_TIMEOUT))?;
-    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: till\r\n\r\n")?;
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nHost: till\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     let well = answer.starts_with("HTTP/1.1 200 ");

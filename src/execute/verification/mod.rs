@@ -235,7 +235,7 @@ impl<'a, P: Ports> Verification<'a, P> {
     async fn attribute_fault(&self, trial: &Trial<'_>, detail: String) -> Cause {
         if matches!(self.stage, VerificationStage::Joined { .. }) && !trial.has_exited() {
             // It was healthy before. Its connections were cut, and a program may not bear that.
-            let detail = format!("after it got the names of the service it {detail}");
+            let detail = format!("after it got the names of the service: {detail}");
             return Cause::surroundings(self.plan().naming(trial.number, detail));
         }
         let fetched = self.inspector.progress().known.has_fetched(trial.number);
