@@ -57,6 +57,21 @@ pub fn tag_to_restore<'a>(
     }
 }
 
+/// Whether an old container that was started again serves as well as before the update. A
+/// container that was shortly after its start then may have been on its way to healthy, so its
+/// first check is awaited: until then a start-first update keeps the new container beside it.
+#[must_use]
+pub fn is_as_healthy_as_before(original: &Value, now: &Value) -> bool {
+    let was_healthy = inspect::health(original) == Some("healthy");
+    let was_unhealthy = inspect::health(original) == Some("unhealthy");
+    inspect::is_running(now)
+        && match inspect::health(now) {
+            None | Some("healthy") => true,
+            Some("unhealthy") => !was_healthy,
+            Some(_) => was_unhealthy,
+        }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -134,5 +149,28 @@ mod tests {
             let restored = tag_to_restore(&header, &progress, 0, NEW_IMAGE);
             assert_eq!(restored, expected, "{before:?} {progress:?}");
         }
+    }
+
+    #[test]
+    fn an_old_container_is_back_as_soon_as_it_is_as_healthy_as_before() {
+        let state =
+            |health: &str| json!({ "State": { "Running": true, "Health": { "Status": health } } });
+        let rows = [
+            ("healthy", "starting", false),
+            ("healthy", "healthy", true),
+            ("healthy", "unhealthy", false),
+            ("starting", "starting", false),
+            ("starting", "healthy", true),
+            ("starting", "unhealthy", true),
+            ("unhealthy", "starting", true),
+            ("unhealthy", "unhealthy", true),
+            ("none", "none", true),
+        ];
+        for (before, now, expected) in rows {
+            let is_back = is_as_healthy_as_before(&state(before), &state(now));
+            assert_eq!(is_back, expected, "{before}, and now {now}");
+        }
+        let stopped = json!({ "State": { "Running": false } });
+        assert!(!is_as_healthy_as_before(&state("none"), &stopped));
     }
 }

@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::make_room::make_room_for;
 use super::{LEFT_AWAY, Rollback, images};
 use crate::core::docker::inspect;
 use crate::core::recreate::{ReplacedContainer, RestartPolicy, relink};
+use crate::core::update::plan::Plan;
+use crate::core::update::rollback::is_as_healthy_as_before;
 use crate::core::update::{Mark, MemberState, Note, Step};
 use crate::engine::{Containers, Engine, EngineError};
+use crate::exec;
 use crate::execute::containers::create_on;
 use crate::execute::inspector::Inspector;
 use crate::execute::steps::{Begun, is_restart_policy_armed};
@@ -206,13 +210,12 @@ async fn await_former_health<P: Ports>(
     id: &str,
 ) -> Result<(), EngineError> {
     let original = inspector.header().original_of(number);
-    let was_healthy = inspect::health(original) == Some("healthy");
     let deadline = Instant::now() + RETURN_TIMEOUT;
     loop {
         let document = context.ports.engine().inspect(id).await?.unwrap_or_default();
-        let runs = inspect::is_running(&document);
-        let healthy = inspect::health(&document) == Some("healthy");
-        if runs && (healthy || !was_healthy) {
+        if is_as_healthy_as_before(original, &document)
+            && is_probe_answered(context, inspector.plan(), number, &document).await
+        {
             return Ok(());
         }
         if Instant::now() >= deadline || context.stop.is_cancelled() {
@@ -221,5 +224,22 @@ async fn await_former_health<P: Ports>(
             return Ok(());
         }
         tokio::time::sleep(RETURN_INTERVAL).await;
+    }
+}
+
+/// Whether the probe of a start-first update finds the old container ready. Until then the new one
+/// keeps serving beside it. Without a new one beside it, nothing waits for the probe.
+async fn is_probe_answered<P: Ports>(
+    context: UpdateContext<'_, P>,
+    plan: &Plan,
+    number: usize,
+    document: &Value,
+) -> bool {
+    match &plan.member(number).health.probe {
+        Some(probe) if plan.strategy.starts_first() => {
+            let id = inspect::id(document);
+            exec::probe::run(context.ports, id, document, probe).await.is_ok()
+        }
+        _ => true,
     }
 }
