@@ -8,6 +8,8 @@ mod images;
 mod jobs;
 mod make_room;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::compose_race::{check_restored_stay, is_lost_to_compose, is_removed_by_a_person};
@@ -29,6 +31,12 @@ pub(super) const LOG_LINES_MAX: usize = 40;
 
 /// The reason if a person removed the whole service during its update.
 const LEFT_AWAY: &str = "all of its containers were removed during the update, and stay removed";
+
+/// How long a failed new container runs on beside the old one that serves again. A client that has
+/// asked the DNS before may have the new one's address alone, or may wait for the old one's first:
+/// the Engine names it some milliseconds before its network is up, and the kernel repeats its ARP
+/// request after one second.
+const HAND_BACK_TIME: Duration = Duration::from_secs(2);
 
 /// The number of the try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +113,21 @@ impl<P: Ports> Rollback<'_, P> {
         self.take_names_back().await?;
         let restored = self.restore_old_containers().await?;
         self.note(Step::Launch, Mark::UndoStarted, Note::default());
+        if self.new_ones_run().await? {
+            tokio::time::sleep(HAND_BACK_TIME).await;
+        }
         self.stop_new_containers(Attempt::First).await?;
         Ok(restored)
+    }
+
+    async fn new_ones_run(&self) -> Result<bool, StepError> {
+        let inspector = self.inspector();
+        for number in inspector.plan().numbers() {
+            if inspector.new_runs(number).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes the names and the restart policies of the new containers.
@@ -154,16 +175,7 @@ impl<P: Ports> Rollback<'_, P> {
     /// Whether a new container runs although this update has not started it: `docker compose up`
     /// takes it for one of its own, removes the old one and starts it.
     async fn is_started_by_others(&self) -> Result<bool, StepError> {
-        let inspector = self.inspector();
-        if inspector.progress().has_launched {
-            return Ok(false);
-        }
-        for number in inspector.plan().numbers() {
-            if inspector.new_runs(number).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(!self.journal.progress.has_launched && self.new_ones_run().await?)
     }
 
     /// Both the old container and its image are gone, for a member that gets a new image: a prune
