@@ -125,7 +125,7 @@ footprint: needs needs-dist $(FRESHDOCK) ## measures size, memory, CPU time and 
 
 torture: needs ## causes a fault at every call of a real agent; writes docs/reliability.md (a night; see TORTURE_KILLS)
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1 torture::
-	$(CARGO) test --locked --test engine -- --ignored --nocapture self_update push:: projects::
+	$(CARGO) test --locked --test engine -- --ignored --nocapture self_update push:: projects:: start_first::
 
 soak: ## causes random faults in the model, for PILOTFISH_SEEDS seeds, and more pairs of crashes
 	PILOTFISH_SEEDS=$${PILOTFISH_SEEDS:-1000000} PILOTFISH_STRIDE=$${PILOTFISH_STRIDE:-10} $(CARGO) test --locked --test model -- --nocapture

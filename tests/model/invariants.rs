@@ -9,6 +9,7 @@ use std::path::Path;
 use pilotfish::core::decide::memory::Memory;
 use pilotfish::core::subject::Subject;
 use pilotfish::core::update::history::{Outcome, Record};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::engine::documents::merged;
@@ -38,6 +39,25 @@ pub struct Leniency {
     pub may_have_our_policy: bool,
     /// The newest good image may not be running yet.
     pub may_be_old: bool,
+}
+
+/// The names in the first line of a journal. It is read at each step, so the rest is left out.
+#[derive(Deserialize)]
+struct JournalHeader {
+    plan: PlanNames,
+}
+
+#[derive(Deserialize)]
+struct PlanNames {
+    container: Option<String>,
+    group: Option<String>,
+    #[serde(default)]
+    members: Vec<MemberName>,
+}
+
+#[derive(Deserialize)]
+struct MemberName {
+    container: Option<String>,
 }
 
 /// One check of a machine.
@@ -168,13 +188,16 @@ impl MachineState {
 
     /// The services that an open update replaces together with this one, and itself.
     pub fn members_of(&self, service: &str) -> BTreeSet<String> {
-        let plans = self.open_journals().into_iter().filter_map(|lines| {
-            let plan = lines.first()?["plan"].clone();
-            (plan["container"] == service || plan["group"] == service).then_some(plan)
+        let plans = self.journals().into_iter().filter_map(|path| {
+            let content = self.files.read(path)?;
+            let header = content.split(|byte| *byte == b'\n').next()?;
+            Some(serde_json::from_slice::<JournalHeader>(header).ok()?.plan)
         });
-        let members = plans.flat_map(|plan| plan["members"].as_array().cloned());
-        let name = |member: Value| member["container"].as_str().map(str::to_owned);
-        members.flatten().filter_map(name).chain([service.to_owned()]).collect()
+        let plans = plans.filter(|plan| {
+            plan.container.as_deref() == Some(service) || plan.group.as_deref() == Some(service)
+        });
+        let members = plans.flat_map(|plan| plan.members).filter_map(|member| member.container);
+        members.chain([service.to_owned()]).collect()
     }
 
     fn journal_refuses(&self, journal: &Path, service: &str, image: &Image) -> bool {

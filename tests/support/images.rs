@@ -229,11 +229,13 @@ fn executable(message: &str) -> Option<PathBuf> {
 /// Cargo without the variables that the outer cargo set for this test; they would make build
 /// scripts of dependencies run again.
 fn cargo() -> Command {
+    /// The variables that a person or CI sets.
+    const KEPT: [&str; 3] = ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL"];
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_TARGET_DIR" {
+        if text.starts_with("CARGO_") && !KEPT.contains(&&*text) {
             cargo.env_remove(&name);
         }
     }

@@ -17,7 +17,7 @@ fn sample(rig: Rig, kind: Kind, faults: &[Fault], stride: usize) {
 
 #[test]
 fn the_agent_is_killed_in_an_update_to_a_good_release() {
-    sample(Rig::new(&[]), Kind::Good, &[Fault::Kill], 13);
+    sample(Rig::new(&[]), Kind::Good, &[Fault::Kill], 19);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_agent_is_killed_in_a_rollback_with_two_dependents() {
 
 #[test]
 fn the_agent_is_killed_while_the_new_container_starts_first() {
-    sample(Rig::with(Setup::StartFirst, &[]), Kind::Good, &[Fault::Kill], 19);
+    sample(Rig::with(Setup::StartFirst, &[]), Kind::Good, &[Fault::Kill], 37);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_agent_is_killed_while_a_bad_release_starts_first() {
 #[test]
 fn the_power_is_cut_while_the_new_container_starts_first() {
     let rig = Rig::on_lossy_disk_with(Setup::StartFirst, &[]);
-    sample(rig, Kind::Good, &[Fault::Cut], 31);
+    sample(rig, Kind::Good, &[Fault::Cut], 61);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn no_container_can_be_started_for_a_while() {
 
 #[test]
 fn the_agent_gets_sigterm() {
-    sample(Rig::new(&[]), Kind::Good, &[Fault::Terminate], 13);
+    sample(Rig::new(&[]), Kind::Good, &[Fault::Terminate], 23);
 }
 
 #[test]
@@ -165,10 +165,10 @@ fn the_disk_under_the_state_fails() {
 
 #[test]
 fn the_disk_is_full() {
-    sample(Rig::on_small_disk(), Kind::Good, &[Fault::DiskFull], 17);
+    sample(Rig::on_small_disk(), Kind::Good, &[Fault::DiskFull], 29);
 }
 
 #[test]
 fn the_power_is_cut() {
-    sample(Rig::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 25);
+    sample(Rig::on_lossy_disk(&[]), Kind::Good, &[Fault::Cut], 37);
 }

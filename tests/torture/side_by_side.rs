@@ -75,5 +75,5 @@ fn the_agent_is_killed_with_a_good_and_a_bad_update_in_flight() {
 #[test]
 fn the_power_is_cut_with_two_updates_in_flight() {
     let rig = Rig::on_lossy_disk_with(Setup::SideBySide(Kind::Good), &[]);
-    sample(rig, Fault::Cut, 17, 35);
+    sample(rig, Fault::Cut, 17, 53);
 }
