@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::agent::begins_step;
-use crate::support::command::{output, run, wait_until};
-use crate::support::compose::{compose_2, docker_compose};
+use crate::support::command::{run, wait_until};
+use crate::support::compose::{compose_2, docker_compose, race_with};
 use crate::support::images::Release;
 use crate::support::{Pi, text};
 
@@ -143,8 +143,7 @@ fn in_the_middle(arguments: &[&str], steps: &[&str]) {
         project.release("2");
         wait_until("the job has ended", Duration::from_secs(20), || project.job_has_ended());
         let running = project.pi.update_until(step);
-        let composed = output(&mut project.compose(arguments));
-        let updated = running.finish();
+        let (composed, updated) = race_with(|| project.compose(arguments), running);
         let reached = project.pi.agent.entries().iter().any(|entry| begins_step(entry, step));
         println!(
             "{arguments:?} at {step}: compose {}, update {} (open: {reached})\n{}",
@@ -152,12 +151,6 @@ fn in_the_middle(arguments: &[&str], steps: &[&str]) {
             updated.code(),
             updated.out
         );
-        // A person runs it again if it lost the race: what it has half made is theirs.
-        if !composed.status.success() {
-            let down = arguments.contains(&"down");
-            let again: &[&str] = if down { arguments } else { &["up", "--detach"] };
-            println!("again: {:?}", output(&mut project.compose(again)));
-        }
         project.pi.agent.run(&project.pi.engine, &["recover"]).expect_code(0);
         if arguments.contains(&"down") {
             // A person runs it again if it lost the race.
@@ -207,10 +200,8 @@ fn compose_run_in_the_middle_of_an_update_of_its_project() {
     let script = "echo one-off >> /data/one-off";
     let arguments =
         ["run", "--rm", "--no-deps", "--entrypoint", "/usr/bin/sh", "migrate", "-c", script];
-    let composed = output(&mut project.compose(&arguments));
-    println!("{composed:?}");
     // Compose takes the copy for surplus, and removes it: the update leaves the field to it.
-    running.finish();
+    println!("{:?}", race_with(|| project.compose(&arguments), running));
     // Its list of containers may be older than the end of the update, so that the job is gone.
     run(&mut project.compose(&["up", "--detach"]));
     wait_until("the job has ended", Duration::from_secs(20), || project.job_has_ended());

@@ -11,6 +11,9 @@ use crate::support::{Pi, WATCHED, text};
 /// Longer than a round of an agent with a schedule of one second, with an update.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// An agent that has nothing to finish ends within this time, also on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 #[test]
 fn a_new_image_replaces_the_old_one() {
     let pi = Pi::new();
@@ -87,7 +90,7 @@ fn the_running_agent_follows_the_tag_and_ends_at_once_on_sigterm() {
     let begun = std::time::Instant::now();
     agent.terminate().expect_code(0);
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(2), "SIGTERM took {took:?} with nothing in flight");
+    assert!(took < AT_ONCE, "SIGTERM took {took:?} with nothing in flight");
 }
 
 #[test]

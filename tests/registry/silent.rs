@@ -25,6 +25,10 @@ use crate::webhooks::Agent;
 /// Far less than the time limit of a registry, which is half a minute for one answer.
 const SOON: Duration = Duration::from_secs(10);
 
+/// Longer than a busy machine delays a question that is due each second, and far less than the half
+/// minute for which a silent registry would delay it.
+const NOT_DELAYED: Duration = Duration::from_secs(5);
+
 /// Longer than the agent waits for a registry that never answers.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -164,7 +168,7 @@ async fn a_containers_own_schedule_is_kept_while_another_registry_is_silent() {
     let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
     let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let longest = pauses.iter().max().expect("some pauses");
-    assert!(*longest < Duration::from_secs(2), "{pauses:?}");
+    assert!(*longest < NOT_DELAYED, "{pauses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +182,7 @@ async fn the_common_schedule_is_kept_while_one_registry_is_silent() {
     }
     let asked_at = machine.quick.asked_at.lock().expect("not poisoned").clone();
     let pauses: Vec<_> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(pauses.iter().all(|pause| *pause < Duration::from_secs(2)), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause < NOT_DELAYED), "{pauses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+
+use crate::support::agent::{Finished, Running};
+use crate::support::command::{output, run};
 
 /// Compose 2 as a plugin of Docker, below the root directory.
 const COMPOSE_PLUGIN: &str = "usr/libexec/docker/cli-plugins/docker-compose";
@@ -20,4 +23,16 @@ pub fn compose_2() -> Option<PathBuf> {
 /// The real `docker-compose`.
 pub fn docker_compose() -> Command {
     Command::new(compose_2().unwrap_or_else(|| "docker-compose".into()))
+}
+
+/// Runs Compose in the middle of an update, and waits for the end of both. Compose gives up if the
+/// agent removes a container that Compose is about to remove. Then it is run again, as a person
+/// would do. Returns the first result of Compose.
+pub fn race_with(compose: impl Fn() -> Command, update: Running) -> (Output, Finished) {
+    let composed = output(&mut compose());
+    let updated = update.finish();
+    if !composed.status.success() {
+        run(&mut compose());
+    }
+    (composed, updated)
 }

@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{DRAIN, START_FIRST};
-use crate::support::command::{output, run};
-use crate::support::compose::docker_compose;
+use crate::support::command::run;
+use crate::support::compose::{docker_compose, race_with};
 use crate::support::registry::Published;
 use crate::support::shop::release;
 use crate::support::{Pi, WATCHED};
@@ -58,12 +58,7 @@ impl ComposeService {
         self.version += 1;
         let next = self.pi.registry.publish("till", &release(&self.version.to_string()));
         let agent = self.pi.update_until(step);
-        let composed = output(&mut self.compose(arguments));
-        let updated = agent.finish();
-        // It lost the race if the agent removed a container that it was about to remove.
-        if !composed.status.success() {
-            run(&mut self.compose(arguments));
-        }
+        let (composed, updated) = race_with(|| self.compose(arguments), agent);
         let names = self.pi.names();
         (next, format!("{arguments:?} at {step}: {names:?}\n{composed:?}\n{updated:?}"))
     }
