@@ -50,9 +50,8 @@ impl Project {
     }
 
     fn compose(&self, arguments: &[&str]) -> Command {
-        let mut command = docker_compose();
-        command.env("DOCKER_HOST", self.pi.engine.host());
-        command.args(["--project-name", "shop", "--file"]).arg(self.file()).args(arguments);
+        let mut command = docker_compose(&self.pi.engine, "shop", &self.file());
+        command.args(arguments);
         command
     }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use crate::support::agent::{Finished, Running};
 use crate::support::command::{output, run};
+use crate::support::engine::Engine;
 
 /// Compose 2 as a plugin of Docker, below the root directory.
 const COMPOSE_PLUGIN: &str = "usr/libexec/docker/cli-plugins/docker-compose";
@@ -20,9 +21,12 @@ pub fn compose_2() -> Option<PathBuf> {
     chosen.or(beside)
 }
 
-/// The real `docker-compose`.
-pub fn docker_compose() -> Command {
-    Command::new(compose_2().unwrap_or_else(|| "docker-compose".into()))
+/// The real `docker-compose` with the project in this file.
+pub fn docker_compose(engine: &Engine, project: &str, file: &Path) -> Command {
+    let mut command = Command::new(compose_2().unwrap_or_else(|| "docker-compose".into()));
+    command.env("DOCKER_HOST", engine.host());
+    command.args(["--project-name", project, "--file"]).arg(file);
+    command
 }
 
 /// Runs Compose in the middle of an update, and waits for the end of both. Compose gives up if the

@@ -35,9 +35,8 @@ pub fn containers(pi: &Pi) -> Vec<String> {
 }
 
 fn compose(pi: &Pi, arguments: &[&str]) -> Command {
-    let mut command = docker_compose();
-    command.env("DOCKER_HOST", pi.engine.host());
-    command.args(["--project-name", PROJECT, "--file"]).arg(path(pi)).args(arguments);
+    let mut command = docker_compose(&pi.engine, PROJECT, &path(pi));
+    command.args(arguments);
     command
 }
 

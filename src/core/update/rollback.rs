@@ -62,13 +62,11 @@ pub fn tag_to_restore<'a>(
 /// first check is awaited: until then a start-first update keeps the new container beside it.
 #[must_use]
 pub fn is_as_healthy_as_before(original: &Value, now: &Value) -> bool {
-    let was_healthy = inspect::health(original) == Some("healthy");
-    let was_unhealthy = inspect::health(original) == Some("unhealthy");
     inspect::is_running(now)
-        && match inspect::health(now) {
-            None | Some("healthy") => true,
-            Some("unhealthy") => !was_healthy,
-            Some(_) => was_unhealthy,
+        && match (inspect::health(original), inspect::health(now)) {
+            (_, None | Some("healthy")) => true,
+            (before, Some("unhealthy")) => before != Some("healthy"),
+            (before, Some(_)) => before == Some("unhealthy"),
         }
 }
 

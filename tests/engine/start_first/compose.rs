@@ -43,9 +43,8 @@ impl ComposeService {
     }
 
     fn compose(&self, arguments: &[&str]) -> Command {
-        let mut command = docker_compose();
-        command.env("DOCKER_HOST", self.pi.engine.host()).arg("--project-name=shop");
-        command.arg("--file").arg(&self.file).args(arguments);
+        let mut command = docker_compose(&self.pi.engine, "shop", &self.file);
+        command.args(arguments);
         command
     }
 

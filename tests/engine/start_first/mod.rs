@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::support::agent::Finished;
 use crate::support::clients::{Client, ClientKind, Requests, Target};
 use crate::support::command::wait_until;
 use crate::support::haproxy::Retry;
@@ -138,6 +139,12 @@ fn a_container_on_two_networks_gets_all_its_aliases() {
     }
 }
 
+fn update_to_an_image_that_sickens_after_the_switch(pi: &Pi) -> Finished {
+    let agent = pi.update_until("verify");
+    pi.engine.docker(&["exec", "till", "/till", "sicken"]);
+    agent.finish().expect_code(3)
+}
+
 /// It fails when it serves alone: the old one comes back before the new one stops.
 #[test]
 fn an_image_that_fails_after_the_switch_gives_the_service_back() {
@@ -145,9 +152,7 @@ fn an_image_that_fails_after_the_switch_gives_the_service_back() {
     shop.pi.registry.publish("till", &release("2"));
     shop.ask();
 
-    let agent = shop.pi.update_until("verify");
-    shop.pi.engine.docker(&["exec", "till", "/till", "sicken"]);
-    let output = agent.finish().expect_code(3);
+    let output = update_to_an_image_that_sickens_after_the_switch(&shop.pi);
 
     assert!(output.out.contains("till: switch "), "{}", output.out);
     shop.pi.assert_settled("till", &shop.one, 2);
@@ -161,24 +166,23 @@ fn the_old_container_is_healthy_before_a_failed_new_one_stops() {
     let probed = Release::new("1").with("TILL_HEALTHY_AFTER", "3s");
     let slow = probed.clone().with_healthcheck(CHECK_INTERVAL, 60);
     let probe = "--label=pilotfish.health.probe=http://:8080/healthz";
-    let rows = [(slow, release("2"), DRAIN), (probed, Release::new("2"), probe)];
-    for (old, new, option) in rows {
+    let rows = [(slow, release("2"), None), (probed, Release::new("2"), Some(probe))];
+    for (old, new, probe) in rows {
         let pi = Pi::new();
         let one = pi.registry.publish("till", &old);
         pi.engine.docker(&["network", "create", "shop"]);
-        let options = ["--network=shop", START_FIRST, DRAIN, LONG_VERIFICATION, option];
-        pi.start("till", &one.reference, &[&WATCHED[..], &options].concat());
+        let options = ["--network=shop", START_FIRST, DRAIN, LONG_VERIFICATION];
+        let options = [&WATCHED[..], &options, probe.as_slice()].concat();
+        pi.start("till", &one.reference, &options);
         let id = pi.id("till");
         pi.registry.publish("till", &new);
-        if option == probe {
+        if probe.is_some() {
             // An update does not begin before the probe passes.
             let passes = || pi.check("till")["reason"] != "probe_failing";
             wait_until("the probe passes", STEP_TIMEOUT, passes);
         }
 
-        let agent = pi.update_until("verify");
-        pi.engine.docker(&["exec", "till", "/till", "sicken"]);
-        agent.finish().expect_code(3);
+        update_to_an_image_that_sickens_after_the_switch(&pi);
 
         pi.assert_settled("till", &one, 1);
         assert_eq!(pi.id("till"), id);
@@ -186,7 +190,7 @@ fn the_old_container_is_healthy_before_a_failed_new_one_stops() {
         let start = last_event(&pi, &["--filter=event=start", "--filter", &start]);
         let die = last_event(&pi, &["--filter=event=die"]);
         let beside = die.saturating_sub(start);
-        assert!(beside >= Duration::from_secs(3), "{option}: it was alone after {beside:?}");
+        assert!(beside >= Duration::from_secs(3), "{probe:?}: it was alone after {beside:?}");
     }
 }
 
